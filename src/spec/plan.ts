@@ -1,0 +1,193 @@
+/**
+ * The plan: a list of steps, as data, that turns a decision into a sandbox. TypeScript writes it, the warden
+ * (`native/warden`) carries it out, journals it and can undo every step. This file is the source of the format;
+ * `native/vectors/plans.json` is written from it and read by both languages' tests.
+ *
+ * A sandbox is made by two plans: the *ground* (cgroup, namespaces, network, root file system) and, after a look at
+ * the network, the *launch* (tap, files, spawn). Steps run in the order of the list. What a step leaves behind is
+ * undone newest first when a step fails, when the sandbox ends, and by `tripod-warden undo` after a crash.
+ */
+
+import type { CgroupPath, HostPath, SandboxPath, StatePath } from "./paths.ts";
+
+/** Standard padded base64 of bytes. */
+export type Base64 = string;
+/** `02:fc:…`, lower case, colons. */
+export type Mac = string;
+
+export type NamespaceKind = "user" | "mount" | "pid" | "network" | "ipc" | "uts" | "cgroup" | "time";
+
+/** Limits of one sandbox, monitor overhead included. Absent means unlimited. */
+export interface Limits {
+  /** Bytes of memory (cgroup v1 `memory.limit_in_bytes`, v2 `memory.max`). */
+  readonly memoryBytes?: number;
+  /** Microseconds of CPU per period; `cpuPeriodUs` defaults to 100 000. */
+  readonly cpuQuotaUs?: number;
+  readonly cpuPeriodUs?: number;
+  /** Relative weight in cgroup v1 shares, 2…262144. v2 weight is derived as runc derives it. */
+  readonly cpuShares?: number;
+  readonly cpusetCpus?: string;
+  readonly pids?: number;
+}
+
+/** A mapping of ids for a new user namespace. */
+export interface IdMap {
+  readonly inside: number;
+  readonly outside: number;
+  readonly count: number;
+}
+
+/** Whom a process runs as. Capabilities are always empty and no_new_privs always set. */
+export interface Credentials {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
+/** How a monitor or container is asked to stop before it is killed. `say` is sent as it is to a socket. */
+export type StopMeans =
+  | { readonly signal: number; readonly deadlineMs: number }
+  | { readonly socket: StatePath; readonly say: Base64; readonly deadlineMs: number };
+
+/** Where the workload's standard streams go. The warden owns them; no byte crosses Node. */
+export interface Stdio {
+  /** Allocate a pseudo-terminal; stdout and stderr are then one stream. */
+  readonly terminal: boolean;
+  /** First window size of the terminal. */
+  readonly rows?: number;
+  readonly cols?: number;
+  /** Standard input: none (`/dev/null`) or the warden's own fd 0. */
+  readonly stdin: "null" | "inherit";
+  /** Also copy output to the warden's own fds 1 and 2. */
+  readonly tee: boolean;
+  /** `log` in the state directory, CRI format (`<RFC 3339 nanoseconds> stdout|stderr F|P <line>`); rotated to `log.1` … */
+  readonly log: { readonly maxBytes: number; readonly files: number };
+}
+
+/** An fd opened earlier in the plan (`open`, `tap`), given to the spawned process at a number. */
+export interface FdGrant {
+  readonly name: string;
+  readonly at: number;
+}
+
+/** A published port. */
+export interface PortMapping {
+  readonly hostIp?: string;
+  readonly hostPort: number;
+  readonly guestPort: number;
+  readonly protocol: "tcp" | "udp";
+}
+
+/** A process limit: `type` without the `RLIMIT_` prefix, lower case (`nofile`, `core`, `as`, …). */
+export interface Rlimit {
+  readonly type: string;
+  readonly soft: number;
+  readonly hard: number;
+}
+
+export type Step =
+  /** A directory in the state directory; parents must exist or come earlier. */
+  | { readonly do: "directory"; readonly at: StatePath; readonly mode: number }
+  /** A file in the state directory. */
+  | { readonly do: "file"; readonly at: StatePath; readonly content: Base64; readonly mode: number }
+  /** A cgroup with limits; processes spawned by later steps are placed in it. */
+  | { readonly do: "cgroup"; readonly path: CgroupPath; readonly limits: Limits }
+  /**
+   * Namespaces. `network` is made or joined by the warden itself (so that its /proc entry names it); the others by the
+   * stage process that later becomes the monitor. A made network namespace gets its loopback up.
+   */
+  | {
+      readonly do: "namespaces";
+      readonly make: readonly NamespaceKind[];
+      readonly join: readonly { readonly kind: NamespaceKind; readonly path: HostPath }[];
+      readonly uidMap?: readonly IdMap[];
+      readonly gidMap?: readonly IdMap[];
+      readonly hostname?: string;
+    }
+  /**
+   * CNI ADD of every plugin of `<lib>/networks/<name>.conflist`, in the host's namespaces, for `interface` in the sandbox's
+   * network namespace. Undo is DEL from the same file, re-read.
+   */
+  | {
+      readonly do: "network";
+      readonly name: string;
+      readonly interface: string;
+      readonly pluginDirs: readonly HostPath[];
+      readonly ports: readonly PortMapping[];
+    }
+  /** An overlay of unpacked layers (topmost first) mounted in the warden's own mount namespace; the upper directory is `<at>.rw`. */
+  | { readonly do: "overlay"; readonly lowers: readonly HostPath[]; readonly at: StatePath }
+  /** As `overlay`, by copying, for hosts without overlayfs. */
+  | { readonly do: "copy"; readonly lowers: readonly HostPath[]; readonly at: StatePath }
+  /** A private root for the monitor: an empty tmpfs of at most `sizeBytes`, made read-only before exec. */
+  | { readonly do: "root"; readonly sizeBytes: number }
+  /** Bind a host file or directory into the private root, symlinks never followed inside it. nosuid, nodev always. */
+  | {
+      readonly do: "bind";
+      readonly from: HostPath;
+      readonly at: SandboxPath;
+      readonly readonly: boolean;
+      readonly noexec: boolean;
+      readonly recursive: boolean;
+    }
+  /** A kernel file system in the private root. */
+  | {
+      readonly do: "mount";
+      readonly type: "tmpfs" | "proc" | "devpts" | "sysfs";
+      readonly at: SandboxPath;
+      readonly options: readonly string[];
+    }
+  /** A device node in the private root with the host node's numbers, owned by the spawned user, mode 0600. */
+  | { readonly do: "device"; readonly from: HostPath; readonly at: SandboxPath }
+  /** Opens a host file for the spawned process, under a name. */
+  | { readonly do: "open"; readonly name: string; readonly path: HostPath; readonly write: boolean }
+  /**
+   * A tap in the sandbox's network namespace, kept as an fd named `name` and gone with it. `redirect` names the interface
+   * whose frames it takes, both ways.
+   */
+  | { readonly do: "tap"; readonly name: string; readonly mtu: number; readonly redirect?: string }
+  /** Runs an OCI hook with the state on stdin. */
+  | {
+      readonly do: "hook";
+      readonly path: HostPath;
+      readonly argv: readonly string[];
+      readonly env: readonly string[];
+      readonly timeoutMs: number;
+      readonly where: "runtime" | "container";
+      readonly state: Base64;
+    }
+  /** Creates a container by runc or crun from a bundle in the state directory; `start` runs it. */
+  | {
+      readonly do: "oci";
+      readonly runtime: "runc" | "crun";
+      readonly path: HostPath;
+      readonly bundle: StatePath;
+      readonly stdio: Stdio;
+      readonly stop: StopMeans;
+    }
+  /** Prepares the monitor up to exec; `start` lets it go. `program` is opened on the host and executed by fd. */
+  | {
+      readonly do: "spawn";
+      readonly program: HostPath;
+      readonly argv: readonly string[];
+      readonly env: readonly string[];
+      readonly as: Credentials;
+      readonly fds: readonly FdGrant[];
+      /** A classic BPF program, an array of `struct sock_filter` as bytes. */
+      readonly seccomp?: Base64;
+      readonly rlimits: readonly Rlimit[];
+      readonly oomScoreAdj?: number;
+      readonly maskedPaths: readonly SandboxPath[];
+      readonly readonlyPaths: readonly SandboxPath[];
+      readonly stdio: Stdio;
+      readonly stop: StopMeans;
+    };
+
+export type StepKind = Step["do"];
+
+export interface Plan {
+  readonly version: 1;
+  /** The sandbox's id, `[a-z0-9][a-z0-9_.-]{0,127}`; every name the plan makes derives from it. */
+  readonly id: string;
+  readonly steps: readonly Step[];
+}

@@ -1,0 +1,223 @@
+/** The values that flow from an image and a wish to a plan (docs/ARCHITECTURE.md walks through them). All plain readonly data. */
+
+import type { Base64, Credentials, Limits, Mac, PortMapping, StopMeans } from "./plan.ts";
+import type { HostPath, SandboxPath, UntrustedPath } from "./paths.ts";
+
+/** `sha256:` and 64 hex digits. */
+export type Digest = `sha256:${string}`;
+
+export const modes = ["container", "microvm", "unikernel"] as const;
+export type Mode = (typeof modes)[number];
+
+export const arches = ["amd64", "arm64"] as const;
+/** GOARCH spelling. */
+export type Arch = (typeof arches)[number];
+
+/** Names follow urunc's `hypervisor` key. */
+export const monitorKinds = ["hvt", "spt", "qemu", "firecracker", "cloud-hypervisor"] as const;
+export type MonitorKind = (typeof monitorKinds)[number];
+
+/** Names follow urunc's `unikernelType` key; `solo5` and `pvh` are plain binaries of those ABIs. */
+export const guestKinds = [
+  "solo5",
+  "pvh",
+  "linux",
+  "unikraft",
+  "rumprun",
+  "mirage",
+  "mewz",
+  "hermit",
+] as const;
+export type GuestKind = (typeof guestKinds)[number];
+
+export const ociRuntimeKinds = ["runc", "crun"] as const;
+export type OciRuntimeKind = (typeof ociRuntimeKinds)[number];
+
+/** One way an image says that it can run. `manifest` is the image manifest that holds its files. */
+export type Offer =
+  | { readonly mode: "container"; readonly arch: Arch; readonly manifest: Digest }
+  | {
+      readonly mode: "unikernel";
+      readonly arch: Arch;
+      readonly manifest: Digest;
+      readonly guest: GuestKind;
+      /** In the image's order of preference. */
+      readonly monitors: readonly MonitorKind[];
+      /** Path of the kernel in the image's root file system. */
+      readonly kernel: UntrustedPath;
+      readonly initrd?: UntrustedPath;
+      /** A template, see `guest/boot-line.ts`; absent: the guest kind's own. */
+      readonly bootLine?: string;
+      /** Bytes below which the guest does not run; absent: not known. */
+      readonly minMemoryBytes?: number;
+      /** Names of Solo5 network and block devices, where the image states them. */
+      readonly netDevices?: readonly string[];
+      readonly blockDevices?: readonly string[];
+    };
+
+/** What a guest was seen to do under KVM: nothing, a few instructions, or all that Linux needs. */
+export type Kvm = "none" | "tiny" | "linux";
+
+/** A program that was looked for: where it is, or why it does not count. */
+export type Found = { readonly path: HostPath; readonly version: string } | { readonly missing: string };
+
+/** What this node can do, probed ahead and cached by boot id and the programs' inodes. */
+export interface Facts {
+  readonly arch: Arch;
+  readonly kernelRelease: string;
+  readonly kvm: { readonly can: Kvm; readonly evidence: string };
+  readonly monitors: Readonly<Record<MonitorKind, Found>>;
+  /** In the order tried; `missing` also when the probe container failed. */
+  readonly ociRuntimes: Readonly<Record<OciRuntimeKind, Found>>;
+  readonly cgroups: "v1" | "v2" | "hybrid" | "none";
+  readonly tun: boolean;
+  readonly overlay: boolean;
+  /** Directories that hold the CNI plugins bridge, host-local, portmap and firewall; empty if any is missing. */
+  readonly cniPluginDirs: readonly HostPath[];
+  readonly userNamespaces: boolean;
+  /** Bytes of memory in the machine. */
+  readonly memoryBytes: number;
+  readonly cpus: number;
+}
+
+/** What the user asks for with `run`. */
+export interface Wish {
+  readonly mode: Mode | "auto";
+  readonly monitor?: MonitorKind;
+  readonly arch?: Arch;
+  /** Guest memory in bytes (unikernel) or limit (container). */
+  readonly memoryBytes?: number;
+  /** Fractions allowed, as docker's `--cpus`. */
+  readonly cpus?: number;
+}
+
+/** The operator's rules, from the config file. */
+export interface Policy {
+  /** Preferred order; a mode left out is forbidden. */
+  readonly order: readonly PolicyChoice[];
+  /** Whether a machine may be emulated in software (QEMU without KVM) when nobody asked for it. */
+  readonly allowEmulation: boolean;
+  /** Demands on images by name, first match wins; `*` matches any run of characters. */
+  readonly demands: readonly PolicyDemand[];
+}
+
+/** A mode, or a mode by one monitor, e.g. `unikernel/spt`. */
+export type PolicyChoice = Mode | `unikernel/${MonitorKind}` | `microvm/${MonitorKind}`;
+
+export interface PolicyDemand {
+  readonly image: string;
+  readonly modes: readonly Mode[];
+}
+
+/** Why an offer does not run by a monitor here. `select/reasons.ts` holds a sentence for each code. */
+export type Reason = { readonly code: string; readonly subject: string; readonly remedy?: string };
+
+export type Verdict = { readonly offer: Offer; readonly by: MonitorKind | OciRuntimeKind } & (
+  | {
+      readonly fits: true;
+      /** 0 is best. */
+      readonly rank: number;
+      /** Hardware virtualisation, process confinement, or emulation. */
+      readonly speed: "hardware" | "process" | "emulated";
+    }
+  | { readonly fits: false; readonly because: Reason }
+);
+
+export type FittingVerdict = Extract<Verdict, { fits: true }>;
+
+/** The whole answer of `select`: every offer by every monitor, and the chosen one if any. */
+export interface Decision {
+  readonly verdicts: readonly Verdict[];
+  readonly chosen: FittingVerdict | undefined;
+}
+
+/** A network device of a guest, as the namespace's interface is. */
+export interface Nic {
+  /** Name the guest knows the device by (Solo5 manifest name), or `eth0`. */
+  readonly name: string;
+  /** The plan's name of the tap's fd. */
+  readonly tap: string;
+  readonly mac: Mac;
+  readonly mtu: number;
+}
+
+export interface Disk {
+  readonly name: string;
+  readonly path: HostPath;
+  readonly readonly: boolean;
+  readonly sectorBytes?: number;
+}
+
+/** What a guest needs to boot, in nobody's command-line language. */
+export interface GuestBoot {
+  readonly kernel: HostPath;
+  readonly initrds: readonly HostPath[];
+  readonly bootLine: string;
+  readonly disks: readonly Disk[];
+  readonly nics: readonly Nic[];
+}
+
+/** The size of the machine and how it is accelerated. */
+export interface Machine {
+  readonly arch: Arch;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly kvm: boolean;
+}
+
+/** A file that the monitor must be able to open by path in its private root. */
+export interface BindNeed {
+  readonly from: HostPath;
+  readonly at: SandboxPath;
+}
+
+/** How one monitor program is started and stopped, and nothing else. Rendered purely; `mode/` makes a plan of it. */
+export interface Launch {
+  readonly program: HostPath;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  /** Host files opened beforehand and given at fd numbers from 3 on; argv refers to them by number. */
+  readonly opens: readonly {
+    readonly name: string;
+    readonly path: HostPath;
+    readonly write: boolean;
+    readonly at: number;
+  }[];
+  /** Taps given at fd numbers. */
+  readonly taps: readonly { readonly name: string; readonly at: number }[];
+  readonly binds: readonly BindNeed[];
+  readonly files: readonly { readonly at: SandboxPath; readonly content: Base64 }[];
+  /** Scratch space, bytes of tmpfs at /tmp; 0: none. */
+  readonly scratchBytes: number;
+  /** Names of the system calls allowed, or undefined when the program confines itself before the guest runs. */
+  readonly seccomp: readonly string[] | undefined;
+  readonly stop: StopMeans;
+  /** Bytes of memory the monitor needs besides the guest's own. */
+  readonly overheadBytes: number;
+}
+
+/** Everything decided about one sandbox before anything is done; stored as `sandbox.json`, written once by the brain. */
+export interface SandboxFile {
+  readonly version: 1;
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** The reference as the user gave it, and the manifest that was chosen. */
+  readonly image: { readonly reference: string; readonly manifest: Digest; readonly index?: Digest };
+  readonly mode: Mode;
+  readonly monitor: MonitorKind | OciRuntimeKind;
+  readonly reason: string;
+  readonly createdAt: string;
+  readonly command: readonly string[];
+  readonly ports: readonly PortMapping[];
+  readonly network: string;
+  /** First IPv4 address without prefix; filled once the network stands. */
+  readonly address?: string;
+  readonly limits: Limits;
+  readonly memoryBytes: number;
+  readonly vcpus: number;
+  readonly credentials?: Credentials;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly terminal: boolean;
+  readonly removeOnExit: boolean;
+}
