@@ -1,0 +1,59 @@
+/** What every verb needs to know about where it runs. Resolved once, at the start of a command. */
+
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type HostPath, hostPath } from "../spec/paths.ts";
+import { TripodError } from "../spec/errors.ts";
+import type { Config } from "../spec/config.ts";
+
+/** Where state lives: `run` for what runs (gone after a boot), `lib` for images, layers, networks and facts. */
+export interface Roots {
+  readonly run: HostPath;
+  readonly lib: HostPath;
+}
+
+/** Our own programs. */
+export interface Programs {
+  readonly warden: HostPath;
+  readonly tender: HostPath;
+}
+
+export interface Context {
+  readonly roots: Roots;
+  /** Sandboxes of different namespaces never meet; the command line's is `default`. */
+  readonly namespace: string;
+  readonly config: Config;
+  readonly programs: Programs;
+  /** The installation: holds `bin/` and `examples/`. */
+  readonly tree: HostPath;
+}
+
+/** `/run/tripod` and `/var/lib/tripod`, or `run` and `lib` beneath `root`. */
+export function rootsOf(root: string | undefined): Roots {
+  if (root === undefined) return { run: hostPath("/run/tripod"), lib: hostPath("/var/lib/tripod") };
+  if (!root.startsWith("/") || root === "/")
+    throw new TripodError("usage", `--root must be an absolute directory other than /, not ${JSON.stringify(root)}`);
+  return { run: hostPath(join(root, "run")), lib: hostPath(join(root, "lib")) };
+}
+
+/** The installation that this file belongs to, whether it runs as source or from the bundle. */
+export function installationTree(from: string = import.meta.dirname): HostPath {
+  for (let dir = from; dir !== "/"; dir = dirname(dir))
+    if (existsSync(join(dir, "package.json"))) return hostPath(dir);
+  throw new TripodError("setup-missing", `no installation around ${from}`);
+}
+
+/** Our programs in `bin/` of the installation. Throws `setup-missing` when one is not there. */
+export function programsOf(tree: HostPath): Programs {
+  const program = (name: string): HostPath => {
+    const path = join(tree, "bin", name);
+    if (!existsSync(path))
+      throw new TripodError("setup-missing", `${path} is missing`, { hint: `${tree}/script/setup` });
+    return hostPath(path);
+  };
+  return { warden: program("tripod-warden"), tender: program("tripod-tender") };
+}
+
+/** The state directory of one sandbox. */
+export const sandboxDir = (context: Context, id: string): HostPath =>
+  hostPath(join(context.roots.run, context.namespace, id));
