@@ -32,7 +32,10 @@ export interface Context {
 export function rootsOf(root: string | undefined): Roots {
   if (root === undefined) return { run: hostPath("/run/tripod"), lib: hostPath("/var/lib/tripod") };
   if (!root.startsWith("/") || root === "/")
-    throw new TripodError("usage", `--root must be an absolute directory other than /, not ${JSON.stringify(root)}`);
+    throw new TripodError(
+      "usage",
+      `--root must be an absolute directory other than /, not ${JSON.stringify(root)}`,
+    );
   return { run: hostPath(join(root, "run")), lib: hostPath(join(root, "lib")) };
 }
 

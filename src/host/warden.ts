@@ -1,0 +1,220 @@
+/** The warden's client: starts wardens and speaks the brain protocol (`spec/protocol.ts`) with them. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { type Socket, connect } from "node:net";
+import type { Duplex } from "node:stream";
+import { TripodError, errnoOf } from "../spec/errors.ts";
+import type { HostPath } from "../spec/paths.ts";
+import type { Plan } from "../spec/plan.ts";
+import type { Exit, Launched, OnExit, Prepared, Request, StateFile, WardenError } from "../spec/protocol.ts";
+import {
+  decodeAnswer,
+  decodeExit,
+  decodeLaunched,
+  decodePrepared,
+  decodeStateFile,
+} from "./warden-decode.ts";
+
+/** No line of the protocol is longer, bytes. */
+const maxLineBytes = 4 << 20;
+
+/** A step's failure as the error a person reads. */
+function raise(error: WardenError, doing: string): TripodError {
+  const where = error.step === undefined ? "" : ` (step ${(error.index ?? 0) + 1}, ${error.step})`;
+  const text = `${doing}: ${error.message}${where}`;
+  if (error.errno === "ENOSPC")
+    return new TripodError("disk-full", text, { hint: "df -h; tripod rmi what is not needed" });
+  if (error.errno === "EROFS")
+    return new TripodError("state-unwritable", text, { hint: "choose another --root" });
+  if (error.step === "network") {
+    if (/address already in use|already allocated|port.*in use/i.test(error.message))
+      return new TripodError("port-in-use", text);
+    return new TripodError("network-failed", text, { hint: "tripod check" });
+  }
+  switch (error.code) {
+    case "exec-failed":
+      return error.errno === "ENOENT"
+        ? new TripodError("program-not-found", text)
+        : new TripodError("start-failed", text);
+    case "not-allowed":
+      return new TripodError("sandbox-busy", text);
+    case "gone":
+      return new TripodError("warden-gone", text);
+    case "step-failed":
+      return new TripodError("step-failed", text);
+    default:
+      return new TripodError("bug", text);
+  }
+}
+
+/** One connection to one warden. Requests are answered in any order; the connection ends with the warden. */
+export class WardenConnection {
+  readonly #stream: Duplex;
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void; doing: string }
+  >();
+  #next = 1;
+  #tail = "";
+  #closed: TripodError | undefined;
+  /** Called once when the workload ended, on the owner's connection. */
+  onExit: ((exit: Exit) => void) | undefined;
+  /** Called once when the connection is gone. */
+  onClose: (() => void) | undefined;
+
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    stream.setEncoding("utf8");
+    stream.on("data", (chunk: string) => this.#receive(chunk));
+    stream.on("error", (error: Error) => this.#close(error.message));
+    stream.on("close", () => this.#close("the connection ended"));
+    stream.on("end", () => this.#close("the connection ended"));
+  }
+
+  prepare(plan: Plan, onExit: OnExit): Promise<Prepared> {
+    return this.#ask({ op: "prepare", plan, onExit }, "preparing the sandbox", decodePrepared);
+  }
+  launch(plan: Plan): Promise<Launched> {
+    return this.#ask({ op: "launch", plan }, "launching the sandbox", decodeLaunched);
+  }
+  start(): Promise<Launched> {
+    return this.#ask({ op: "start" }, "starting the sandbox", decodeLaunched);
+  }
+  signal(signal: number): Promise<unknown> {
+    return this.#ask({ op: "signal", signal }, `sending signal ${signal}`, (value) => value);
+  }
+  /** Default deadline: the plan's. */
+  stop(timeoutMs?: number): Promise<Exit> {
+    const request: Request = timeoutMs === undefined ? { op: "stop" } : { op: "stop", timeoutMs };
+    return this.#ask(request, "stopping the sandbox", decodeExit);
+  }
+  wait(): Promise<Exit> {
+    return this.#ask({ op: "wait" }, "waiting for the sandbox", decodeExit);
+  }
+  state(): Promise<StateFile> {
+    return this.#ask({ op: "state" }, "asking for the state", decodeStateFile);
+  }
+  resize(rows: number, cols: number): Promise<unknown> {
+    return this.#ask({ op: "resize", rows, cols }, "resizing the terminal", (value) => value);
+  }
+  pause(): Promise<unknown> {
+    return this.#ask({ op: "pause" }, "pausing the sandbox", (value) => value);
+  }
+  resume(): Promise<unknown> {
+    return this.#ask({ op: "resume" }, "resuming the sandbox", (value) => value);
+  }
+  delete(force: boolean): Promise<unknown> {
+    return this.#ask({ op: "delete", force }, "removing the sandbox", (value) => value);
+  }
+
+  /** Lets go of the connection; the sandbox goes on. */
+  close(): void {
+    this.#stream.destroy();
+  }
+  /** Lets Node end although the connection is open. */
+  unref(): void {
+    if ("unref" in this.#stream && typeof this.#stream.unref === "function") this.#stream.unref();
+  }
+
+  #ask<T>(request: Request, doing: string, decode: (value: unknown) => T): Promise<T> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const id = this.#next++;
+    return new Promise<unknown>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject, doing });
+      this.#stream.write(`${JSON.stringify({ ...request, id })}\n`);
+    }).then(decode);
+  }
+
+  #receive(chunk: string): void {
+    this.#tail += chunk;
+    if (this.#tail.length > maxLineBytes) this.#stream.destroy(new Error("the warden sent an endless line"));
+    for (let end = this.#tail.indexOf("\n"); end >= 0; end = this.#tail.indexOf("\n")) {
+      const line = this.#tail.slice(0, end);
+      this.#tail = this.#tail.slice(end + 1);
+      this.#dispatch(line);
+    }
+  }
+
+  #dispatch(line: string): void {
+    const answer = decodeAnswer(line);
+    if ("event" in answer) {
+      this.onExit?.(answer);
+      return;
+    }
+    const waiting = this.#waiting.get(answer.id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(answer.id);
+    if ("error" in answer) waiting.reject(raise(answer.error, waiting.doing));
+    else waiting.resolve(answer.ok);
+  }
+
+  #close(why: string): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = new TripodError("warden-gone", `the warden of the sandbox is gone: ${why}`);
+    for (const { reject, doing } of this.#waiting.values())
+      reject(new TripodError("warden-gone", `${doing}: the warden is gone (${why})`));
+    this.#waiting.clear();
+    this.onClose?.();
+  }
+}
+
+/** The user's streams for a warden, or nothing at all. */
+export type WardenStreams = "inherit" | "ignore";
+
+/**
+ * Starts a warden for the state directory and returns the owner's connection. The warden is in a session of its own and outlives us.
+ * Throws `warden-gone` when the program cannot be started.
+ */
+export async function startWarden(
+  program: HostPath,
+  dir: HostPath,
+  lib: HostPath,
+  streams: { readonly stdin: WardenStreams; readonly output: WardenStreams },
+): Promise<WardenConnection> {
+  const child: ChildProcess = spawn(program, ["serve", "--dir", dir, "--lib", lib], {
+    stdio: [streams.stdin, streams.output, streams.output, "pipe"],
+    detached: true,
+    cwd: "/",
+    env: {},
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve);
+    child.once("error", (error) =>
+      reject(new TripodError("warden-gone", `${program} could not be started: ${error.message}`)),
+    );
+  });
+  child.unref();
+  const stream = child.stdio[3];
+  if (stream === undefined || stream === null || !("write" in stream) || !("on" in stream))
+    throw new TripodError("bug", "the warden's connection was not made");
+  return new WardenConnection(stream as Duplex);
+}
+
+/** A socket's address holds 107 bytes; a longer path is reached through an fd of its directory. */
+async function socketAddress(dir: HostPath): Promise<{ path: string; done: () => Promise<void> }> {
+  const path = `${dir}/control.sock`;
+  if (Buffer.byteLength(path) <= 107) return { path, done: async () => {} };
+  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+  return { path: `/proc/self/fd/${handle.fd}/control.sock`, done: () => handle.close() };
+}
+
+/** Connects to the warden of a state directory; undefined when none lives. */
+export async function connectWarden(dir: HostPath): Promise<WardenConnection | undefined> {
+  const { path, done } = await socketAddress(dir);
+  const socket: Socket = connect({ path });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+    });
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === "ENOENT" || code === "ECONNREFUSED" || code === "ENOTDIR") return undefined;
+    throw error;
+  } finally {
+    await done();
+  }
+  return new WardenConnection(socket);
+}

@@ -1,0 +1,60 @@
+/** rm: by the living warden, or by `tripod-warden undo` from the journal of a dead one. The same code undoes in both. */
+
+import { runProgram } from "../host/process.ts";
+import { connectWarden } from "../host/warden.ts";
+import { decodeOutcome } from "../host/warden-decode.ts";
+import { TripodError } from "../spec/errors.ts";
+import type { Context } from "./context.ts";
+import { type SandboxView, releaseName, sweepHalfMade } from "./store.ts";
+
+/** Undoing covers network plugins with deadlines of their own. */
+const undoDeadlineMs = 120_000;
+
+/**
+ * Removes a sandbox and all it made. Throws `sandbox-busy` for one that runs unless `force`; idempotent otherwise: what another command removed
+ * meanwhile is no error.
+ */
+export async function removeSandbox(
+  context: Context,
+  view: SandboxView,
+  options: { readonly force: boolean },
+): Promise<void> {
+  if (!options.force && view.status !== "stopped" && view.status !== "dead")
+    throw new TripodError("sandbox-busy", `${view.file.name} is ${view.status}`, {
+      hint: `tripod stop ${view.file.name}, or tripod rm -f ${view.file.name}`,
+    });
+  await deleteByWarden(context, view, options.force);
+  await releaseName(context, view.file);
+  await sweepHalfMade(context);
+}
+
+async function deleteByWarden(context: Context, view: SandboxView, force: boolean): Promise<void> {
+  const warden = await connectWarden(view.dir);
+  if (warden !== undefined) {
+    try {
+      await warden.delete(force);
+      return;
+    } catch (error) {
+      // It ended on its own meanwhile; what is left is undone below.
+      if (!(error instanceof TripodError && error.code === "warden-gone")) throw error;
+    } finally {
+      warden.close();
+    }
+  }
+  const result = await runProgram(
+    context.programs.warden,
+    ["undo", "--dir", view.dir, "--lib", context.roots.lib],
+    {
+      env: {},
+      deadlineMs: undoDeadlineMs,
+    },
+  );
+  const error = decodeOutcome(
+    result.stdout.trim() ||
+      `{"error":{"code":"bug","message":${JSON.stringify(`undo printed nothing; ${result.stderr.slice(0, 500)}`)}}}`,
+  );
+  if (error !== undefined && error.errno !== "ENOENT")
+    throw new TripodError("step-failed", `cleaning up after ${view.file.name}: ${error.message}`, {
+      hint: `tripod rm -f ${view.file.name} again; the state is in ${view.dir}`,
+    });
+}
