@@ -42,6 +42,7 @@ export const errorTable = {
   "step-failed": entry("host", 125, "A step of the plan failed; everything before it was undone."),
   "start-failed": entry("guest", 126, "The program of the sandbox could not be started."),
   "program-not-found": entry("user", 127, "The program is not in the image."),
+  "program-failed": entry("host", 125, "A program that Tripod runs could not be started or misbehaved."),
   "warden-gone": entry("bug", 125, "The warden ended without an answer."),
   "not-root": entry("user", 125, "The command needs root."),
   "setup-missing": entry("user", 125, "Tripod is not set up in this tree."),
