@@ -1,0 +1,195 @@
+/**
+ * The decision: every offer by every monitor or OCI runtime that could run it, each with a verdict, and the chosen one. Total and
+ * deterministic; it fails closed: what a wish or a policy demands and this machine cannot give is refused, never weakened.
+ *
+ * The rules beyond "it must work here":
+ * - Two kinds of running are never chosen by themselves, because they are much slower than what they replace: `hvt` on a KVM that was seen to run
+ *   only tiny guests (wants `--monitor hvt`), and a machine emulated in software (wants `--monitor`, or `policy.allow_emulation`). What is
+ *   emulated ranks behind everything that is not.
+ * - A wish for a monitor is a wish for a mode that has monitors: containers are then refused.
+ * - Among what fits, the policy's order decides; within one entry the stronger isolation, then the image's own preference, then the
+ *   order of the offers.
+ */
+
+import type { Supports } from "../spec/support.ts";
+import { exactSize, formatBytes } from "../spec/units.ts";
+import {
+  type Decision,
+  type Facts,
+  type FittingVerdict,
+  type Kvm,
+  type Mode,
+  type MonitorKind,
+  type OciRuntimeKind,
+  type Offer,
+  type Policy,
+  type PolicyChoice,
+  type Reason,
+  type Verdict,
+  type Wish,
+  ociRuntimeKinds,
+} from "../spec/values.ts";
+import { demandOn } from "./demand.ts";
+import { reason } from "./reasons.ts";
+
+export interface SelectInput {
+  /** The image's name as the user gave it; the policy's demands are matched against it. */
+  readonly image: string;
+  readonly offers: readonly Offer[];
+  readonly facts: Facts;
+  readonly wish: Wish;
+  readonly policy: Policy;
+  readonly supports: Supports;
+}
+
+type Runner = MonitorKind | OciRuntimeKind;
+type Speed = FittingVerdict["speed"];
+
+/** The strongest isolation at hardware speed first. */
+export const defaultOrder: readonly PolicyChoice[] = [
+  "unikernel/hvt",
+  "microvm",
+  "unikernel/firecracker",
+  "unikernel/cloud-hypervisor",
+  "unikernel/qemu",
+  "unikernel/spt",
+  "container",
+];
+
+export const defaultPolicy: Policy = { order: defaultOrder, allowEmulation: false, demands: [] };
+
+/** Within one entry of the policy's order: the smaller the code that the guest can reach, the earlier. */
+const strength: readonly Runner[] = [
+  "hvt",
+  "firecracker",
+  "cloud-hypervisor",
+  "qemu",
+  "spt",
+  ...ociRuntimeKinds,
+];
+
+/** Decides. Every offer × runner yields exactly one verdict, in the order of the offers; never throws. */
+export function select(input: SelectInput): Decision {
+  const judged = input.offers.flatMap((offer, offerIndex) =>
+    runnersOf(offer).map((by, preference) => ({
+      offer,
+      by,
+      outcome: judge(input, offer, by),
+      key: [
+        policyPosition(input.policy, offer.mode, by),
+        strength.indexOf(by),
+        preference,
+        offerIndex,
+      ] as const,
+    })),
+  );
+  const emulatedLast = (speed: Speed): number => (speed === "emulated" ? 1 : 0);
+  const ranked = judged
+    .flatMap((entry) =>
+      typeof entry.outcome === "string" ? [{ entry, key: [emulatedLast(entry.outcome), ...entry.key] }] : [],
+    )
+    .toSorted((a, b) => compareKeys(a.key, b.key));
+  const rankOf = new Map(ranked.map(({ entry }, rank) => [entry, rank]));
+  const verdicts = judged.map((entry): Verdict => {
+    const { offer, by, outcome } = entry;
+    return typeof outcome === "string"
+      ? { offer, by, fits: true, rank: rankOf.get(entry) ?? 0, speed: outcome }
+      : { offer, by, fits: false, because: outcome };
+  });
+  const chosen = verdicts.find((verdict) => verdict.fits && verdict.rank === 0);
+  return { verdicts, chosen: chosen?.fits === true ? chosen : undefined };
+}
+
+const compareKeys = (a: readonly number[], b: readonly number[]): number => {
+  const at = a.findIndex((value, index) => value !== b[index]);
+  return at < 0 ? 0 : (a[at] ?? 0) - (b[at] ?? 0);
+};
+
+/** Who could run an offer: the monitors it names, or any OCI runtime. */
+function runnersOf(offer: Offer): readonly Runner[] {
+  return offer.mode === "container" ? ociRuntimeKinds : [...new Set(offer.monitors)];
+}
+
+/** The place of a mode by a runner in the policy's order, or infinity when it is left out. */
+function policyPosition(policy: Policy, mode: Mode, by: Runner): number {
+  const index = policy.order.findIndex((choice) => choice === mode || choice === `${mode}/${by}`);
+  return index < 0 ? Number.POSITIVE_INFINITY : index;
+}
+
+/** The speed it would run at, or the first reason against it. Wishes come before facts: they explain more. */
+function judge(input: SelectInput, offer: Offer, by: Runner): Speed | Reason {
+  return againstWish(input, offer, by) ?? againstArch(input, offer) ?? howItRuns(input, offer, by);
+}
+
+function againstWish({ image, wish, policy }: SelectInput, offer: Offer, by: Runner): Reason | undefined {
+  if (wish.mode !== "auto" && wish.mode !== offer.mode) return reason("mode-not-wished", wish.mode);
+  if (wish.monitor !== undefined && wish.monitor !== by) return reason("monitor-not-wished", wish.monitor);
+  if (wish.arch !== undefined && wish.arch !== offer.arch) return reason("arch-not-wished", wish.arch);
+  const demand = demandOn(policy.demands, image);
+  if (demand !== undefined && !demand.modes.includes(offer.mode))
+    return reason("demand-forbids", `${demand.modes.join(" or ") || "nothing"} for ${demand.image}`);
+  if (policyPosition(policy, offer.mode, by) === Number.POSITIVE_INFINITY)
+    return reason("policy-forbids", offer.mode === "container" ? offer.mode : `${offer.mode}/${by}`);
+  return undefined;
+}
+
+function againstArch({ facts }: SelectInput, offer: Offer): Reason | undefined {
+  return offer.arch === facts.arch ? undefined : reason("arch-differs", offer.arch);
+}
+
+function howItRuns(input: SelectInput, offer: Offer, by: Runner): Speed | Reason {
+  const { facts } = input;
+  if (facts.cgroups === "none") return reason("cgroups-missing", by);
+  if (offer.mode === "container") return asContainer(input, by);
+  return asUnikernel(input, offer, by);
+}
+
+function asContainer({ facts, wish }: SelectInput, by: Runner): Speed | Reason {
+  const found = ociRuntimeKinds.find((kind) => kind === by);
+  const program = found === undefined ? { missing: `${by} is no OCI runtime` } : facts.ociRuntimes[found];
+  if ("missing" in program) return reason("program-missing", program.missing);
+  return againstMemory(facts, wish, undefined) ?? "process";
+}
+
+function asUnikernel(
+  { facts, wish, policy, supports }: SelectInput,
+  offer: Extract<Offer, { mode: "unikernel" }>,
+  by: Runner,
+): Speed | Reason {
+  const features = supports.find(({ kind }) => kind === by);
+  if (features === undefined) return reason("driver-missing", by);
+  if (!features.guests.includes(offer.guest)) return reason("guest-unsupported", `${offer.guest} on ${by}`);
+  if (!features.arches.includes(offer.arch))
+    return reason("monitor-arch-unsupported", `${by} on ${offer.arch}`);
+  const program = facts.monitors[features.kind];
+  if ("missing" in program) return reason("program-missing", program.missing);
+  const hasNet = (offer.netDevices?.length ?? 0) > 0;
+  if (hasNet && features.taps === "none") return reason("program-no-network", by);
+  if (hasNet && !facts.tun) return reason("tun-missing", by);
+  const memory = againstMemory(facts, wish, offer.minMemoryBytes);
+  if (memory !== undefined) return memory;
+  return speedWith(features.kvm, facts.kvm, { asked: wish.monitor === by, policy, by });
+}
+
+function speedWith(
+  needs: "required" | "optional" | "unused",
+  kvm: { readonly can: Kvm; readonly evidence: string },
+  { asked, policy, by }: { readonly asked: boolean; readonly policy: Policy; readonly by: Runner },
+): Speed | Reason {
+  if (needs === "unused") return "process";
+  if (kvm.can === "linux") return "hardware";
+  if (needs === "required") {
+    if (kvm.can === "none") return reason("kvm-none", kvm.evidence);
+    return asked ? "hardware" : reason("kvm-tiny", by);
+  }
+  return asked || policy.allowEmulation ? "emulated" : reason("emulation-forbidden", by);
+}
+
+function againstMemory(facts: Facts, wish: Wish, minBytes: number | undefined): Reason | undefined {
+  const wanted = wish.memoryBytes;
+  if (minBytes !== undefined && wanted !== undefined && wanted < minBytes)
+    return reason("memory-too-small", `${exactSize(minBytes)} of memory, ${exactSize(wanted)} was asked for`);
+  if (Math.max(minBytes ?? 0, wanted ?? 0) > facts.memoryBytes)
+    return reason("memory-too-large", formatBytes(facts.memoryBytes));
+  return undefined;
+}

@@ -1,0 +1,19 @@
+/** What a monitor driver declares about itself. `select` branches on these, never on a monitor's name. */
+
+import type { Arch, GuestKind, MonitorKind } from "./values.ts";
+
+export interface MonitorFeatures {
+  readonly kind: MonitorKind;
+  readonly arches: readonly Arch[];
+  readonly guests: readonly GuestKind[];
+  /**
+   * `required`: it cannot run without KVM. `optional`: without a KVM that runs Linux it emulates the machine in software.
+   * `unused`: it confines the guest as a process, at the processor's own speed.
+   */
+  readonly kvm: "required" | "optional" | "unused";
+  /** How a network device reaches it: a tap's fd given by the warden, or not at all. */
+  readonly taps: "fd" | "none";
+}
+
+/** All monitors that Tripod can drive here; a kind that is not listed has no driver. */
+export type Supports = readonly MonitorFeatures[];
