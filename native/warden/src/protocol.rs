@@ -1,0 +1,196 @@
+//! The brain protocol: requests and answers, one JSON object a line (`src/spec/protocol.ts` is the source;
+//! `native/vectors/protocol.json` binds both).
+
+use crate::error::Error;
+use crate::plan::Plan;
+use serde::{Deserialize, Serialize};
+
+/// No line is longer, bytes.
+pub const MAX_LINE_BYTES: usize = 4 << 20;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestLine {
+    pub id: u64,
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Request {
+    #[serde(rename_all = "camelCase")]
+    Prepare {
+        plan: Plan,
+        on_exit: OnExit,
+    },
+    Launch {
+        plan: Plan,
+    },
+    Start,
+    Signal {
+        signal: u8,
+    },
+    #[serde(rename_all = "camelCase")]
+    Stop {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    Wait,
+    State,
+    Resize {
+        rows: u16,
+        cols: u16,
+    },
+    Pause,
+    Resume,
+    Delete {
+        force: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExit {
+    Keep,
+    Remove,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum AnswerLine<'a> {
+    Ok { id: u64, ok: &'a Answer },
+    Error { id: u64, error: &'a Error },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    Prepared {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        net: Option<NetFacts>,
+        times: Vec<StepTime>,
+    },
+    Launched {
+        pid: i32,
+        times: Vec<StepTime>,
+    },
+    Exit(Exit),
+    State(StateFile),
+    Done {},
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepTime {
+    pub step: &'static str,
+    pub us: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    pub exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<u8>,
+    pub oom_killed: bool,
+    pub finished_at: String,
+}
+
+/// The event line that tells the owner of the end.
+#[derive(Debug, Serialize)]
+pub struct ExitEvent<'a> {
+    pub event: &'static str,
+    #[serde(flatten)]
+    pub exit: &'a Exit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessName {
+    pub pid: i32,
+    pub start_ticks: u64,
+}
+
+/// `state.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateFile {
+    pub version: u32,
+    pub id: String,
+    pub status: Status,
+    pub pid: i32,
+    pub start_ticks: u64,
+    pub warden: ProcessName,
+    pub created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetAddress {
+    pub family: Family,
+    pub address: String,
+    pub prefix: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetRoute {
+    pub family: Family,
+    pub destination: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    pub interface: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetInterface {
+    pub name: String,
+    pub mac: String,
+    pub mtu: u32,
+    pub up: bool,
+    pub addresses: Vec<NetAddress>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dns {
+    pub servers: Vec<String>,
+    pub search: Vec<String>,
+}
+
+/// A network namespace as it was seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetFacts {
+    pub interfaces: Vec<NetInterface>,
+    pub routes: Vec<NetRoute>,
+    pub dns: Dns,
+}
