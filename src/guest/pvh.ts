@@ -1,0 +1,27 @@
+/**
+ * Plain kernels with a PVH entry and virtio-mmio devices found through `virtio_mmio.device=` on the command line, which the monitor appends.
+ */
+
+import { expandBootLine } from "./boot-line.ts";
+import type { GuestDriver } from "./guest.ts";
+import { nicsOf } from "./nics.ts";
+
+/** x86's COMMAND_LINE_SIZE, which the monitors keep to, less room for `virtio_mmio.device=512@0xfeb00e00:12` for each of 8 slots. */
+const maxBootLineBytes = 2047 - 8 * 48;
+
+export const pvh: GuestDriver = {
+  kind: "pvh",
+  defaultBootLine: "{args}",
+  maxBootLineBytes,
+  boot: (input) => ({
+    kernel: input.kernel,
+    initrds: input.initrd === undefined ? [] : [input.initrd],
+    bootLine: expandBootLine(input.offer.bootLine ?? pvh.defaultBootLine, input, maxBootLineBytes),
+    disks: input.disks,
+    // A PVH kernel declares nothing: it finds what is there. Devices that the image names, else one per interface.
+    nics: nicsOf(
+      input.netDevices.length > 0 ? input.netDevices : (input.net?.interfaces.map(({ name }) => name) ?? []),
+      input.net,
+    ),
+  }),
+};
