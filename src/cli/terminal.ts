@@ -1,0 +1,58 @@
+/** Where a command's words go: the answer to stdout, the story to stderr. An interface, so that handlers can be tested without a process. */
+
+export interface Terminal {
+  /** Writes to stdout as it is. */
+  readonly write: (text: string) => void;
+  /** Writes a line to stderr; control characters are shown, not obeyed. */
+  readonly note: (line: string) => void;
+  /** Whether stdout is a terminal. */
+  readonly isTerminal: boolean;
+  /** Whether stdin is a terminal. */
+  readonly inputIsTerminal: boolean;
+  /** Whether stderr is a terminal, so that progress may be drawn there. */
+  readonly showsProgress: boolean;
+  /** Whether stdout takes colours: a terminal, `NO_COLOR` not set (no-color.org), `TERM` not `dumb`. */
+  readonly color: boolean;
+  /** Width of stdout in columns; undefined when it is no terminal. */
+  readonly columns: number | undefined;
+}
+
+/** This process's own streams. */
+export function processTerminal(): Terminal {
+  const { stdout, stderr, stdin, env } = process;
+  const isTerminal = stdout.isTTY === true;
+  return {
+    write: (text) => void stdout.write(text),
+    note: (line) => void stderr.write(`${visible(line)}\n`),
+    isTerminal,
+    inputIsTerminal: stdin.isTTY === true,
+    showsProgress: stderr.isTTY === true && env["TERM"] !== "dumb",
+    color: isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
+    columns: isTerminal ? stdout.columns : undefined,
+  };
+}
+
+// C0, DEL, C1, and the characters that reorder or hide text: what comes from an image or a guest must not drive a terminal.
+const unprintable =
+  // oxlint-disable-next-line no-control-regex
+  /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** The text with control characters as `\x1b`, for printing what comes from outside. */
+export const visible = (text: string): string =>
+  text
+    .toWellFormed()
+    .replace(unprintable, (character) => {
+      const code = character.charCodeAt(0);
+      if (character === "\n") return "\\n";
+      return code < 0x100
+        ? `\\x${code.toString(16).padStart(2, "0")}`
+        : `\\u${code.toString(16).padStart(4, "0")}`;
+    })
+    .replaceAll("\t", " ");
+
+const codes = { red: 31, green: 32, yellow: 33, bold: 1, dim: 2 } as const;
+export type Style = keyof typeof codes;
+
+/** The text in a style, if the terminal takes it. */
+export const styled = (terminal: Pick<Terminal, "color">, style: Style, text: string): string =>
+  terminal.color ? `\u001b[${codes[style]}m${text}\u001b[0m` : text;
