@@ -2,6 +2,7 @@
 
 import type { Base64, Credentials, Limits, Mac, PortMapping, StopMeans } from "./plan.ts";
 import type { HostPath, SandboxPath, UntrustedPath } from "./paths.ts";
+import type { SeccompProfile } from "./seccomp.ts";
 
 /** `sha256:` and 64 hex digits. */
 export type Digest = `sha256:${string}`;
@@ -186,11 +187,13 @@ export interface Launch {
   /** Taps given at fd numbers. */
   readonly taps: readonly { readonly name: string; readonly at: number }[];
   readonly binds: readonly BindNeed[];
+  /** Device nodes that the program opens by path. */
+  readonly devices: readonly BindNeed[];
   readonly files: readonly { readonly at: SandboxPath; readonly content: Base64 }[];
   /** Scratch space, bytes of tmpfs at /tmp; 0: none. */
   readonly scratchBytes: number;
-  /** Names of the system calls allowed, or undefined when the program confines itself before the guest runs. */
-  readonly seccomp: readonly string[] | undefined;
+  /** The system calls allowed, or undefined when the program confines itself before the guest runs. */
+  readonly seccomp: SeccompProfile | undefined;
   readonly stop: StopMeans;
   /** Bytes of memory the monitor needs besides the guest's own. */
   readonly overheadBytes: number;
