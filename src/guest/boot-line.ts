@@ -79,17 +79,18 @@ export function netmask4(prefix: number): string {
 
 type Values = Readonly<Record<Placeholder, readonly string[]>>;
 
+const some = <T>(value: T | undefined, show: (value: T) => string): readonly string[] =>
+  value === undefined ? [] : [show(value)];
+const asIs = (text: string): string => text;
+
 /** The first interface with its first address of each family is the guest's; a placeholder without value is an empty list. */
 function valuesOf({ args, env, hostname, monitor, net }: BootValues): Values {
   const nic = net?.interfaces[0];
   const address = (family: "ipv4" | "ipv6") => nic?.addresses.find((entry) => entry.family === family);
   const gateway = (destination: string) =>
     net?.routes.find((route) => route.destination === destination && route.interface === nic?.name)?.gateway;
-  const some = <T>(value: T | undefined, show: (value: T) => string): readonly string[] =>
-    value === undefined ? [] : [show(value)];
   const v4 = address("ipv4");
   const v6 = address("ipv6");
-  const asIs = (text: string): string => text;
   const dns = net?.dns.servers ?? [];
   return {
     args,

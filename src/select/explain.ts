@@ -74,9 +74,10 @@ export interface ExplainRow {
   readonly manifest: string;
 }
 
+const place = (verdict: Verdict): number => (verdict.fits ? verdict.rank : Number.MAX_SAFE_INTEGER);
+
 /** Every verdict as a row: the fitting ones by rank, then the refused ones in the image's order. */
 export function explainRows(decision: Decision): ExplainRow[] {
-  const place = (verdict: Verdict): number => (verdict.fits ? verdict.rank : Number.MAX_SAFE_INTEGER);
   return decision.verdicts
     .toSorted((a, b) => place(a) - place(b))
     .map((verdict) => ({

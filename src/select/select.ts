@@ -83,7 +83,6 @@ export function select(input: SelectInput): Decision {
       ] as const,
     })),
   );
-  const emulatedLast = (speed: Speed): number => (speed === "emulated" ? 1 : 0);
   const ranked = judged
     .flatMap((entry) =>
       typeof entry.outcome === "string" ? [{ entry, key: [emulatedLast(entry.outcome), ...entry.key] }] : [],
@@ -99,6 +98,8 @@ export function select(input: SelectInput): Decision {
   const chosen = verdicts.find((verdict) => verdict.fits && verdict.rank === 0);
   return { verdicts, chosen: chosen?.fits === true ? chosen : undefined };
 }
+
+const emulatedLast = (speed: Speed): number => (speed === "emulated" ? 1 : 0);
 
 const compareKeys = (a: readonly number[], b: readonly number[]): number => {
   const at = a.findIndex((value, index) => value !== b[index]);

@@ -170,6 +170,10 @@ export interface Machine {
 export interface BindNeed {
   readonly from: HostPath;
   readonly at: SandboxPath;
+  /** Absent: read-only. */
+  readonly writable?: true;
+  /** Absent: noexec, which also forbids mapping it executable. */
+  readonly executable?: true;
 }
 
 /** How one monitor program is started and stopped, and nothing else. Rendered purely; `mode/` makes a plan of it. */

@@ -1,0 +1,25 @@
+/** All monitors that Tripod can drive, and which guest runs by which of them where: the support table, derived from what the drivers declare. */
+
+import type { Supports } from "../spec/support.ts";
+import type { Facts, MonitorKind } from "../spec/values.ts";
+import type { MonitorDriver } from "./monitor.ts";
+import { qemu } from "./qemu/qemu.ts";
+import { isSolo5Program, solo5Program, tender } from "./solo5.ts";
+
+/** By our own tender and the installed programs. */
+export const monitors: readonly MonitorDriver[] = [tender("hvt"), tender("spt"), qemu];
+/** By Solo5's own tenders, where the operator chose them. */
+export const solo5Programs: readonly MonitorDriver[] = [solo5Program("hvt"), solo5Program("spt")];
+
+/** The driver of a monitor whose program lies at `program`; undefined for a monitor without one. */
+export function monitorDriver(kind: MonitorKind, program: string): MonitorDriver | undefined {
+  const drivers = isSolo5Program(program) ? solo5Programs : monitors;
+  return drivers.find((driver) => driver.features.kind === kind);
+}
+
+/** What the monitors found on this machine can do. A missing program keeps its driver's row, so that its verdict can say what is missing. */
+export const supportsOf = (found: Facts["monitors"]): Supports =>
+  monitors.map(({ features }) => {
+    const program = found[features.kind];
+    return "path" in program ? (monitorDriver(features.kind, program.path)?.features ?? features) : features;
+  });
