@@ -2,7 +2,11 @@
 
 export interface Terminal {
   /** Writes to stdout as it is. */
-  readonly write: (text: string) => void;
+  readonly write: (text: string | Uint8Array) => void;
+  /** Writes to stderr as it is: a workload's own bytes. */
+  readonly writeError: (bytes: Uint8Array) => void;
+  /** Resolves when what was written has been taken, so that a slow reader slows us and not our memory. */
+  readonly flush: () => Promise<void>;
   /** Writes a line to stderr; control characters are shown, not obeyed. */
   readonly note: (line: string) => void;
   /** Whether stdout is a terminal. */
@@ -23,6 +27,10 @@ export function processTerminal(): Terminal {
   const isTerminal = stdout.isTTY === true;
   return {
     write: (text) => void stdout.write(text),
+    writeError: (bytes) => void stderr.write(bytes),
+    flush: async () => {
+      await Promise.all([drained(stdout), drained(stderr)]);
+    },
     note: (line) => void stderr.write(`${visible(line)}\n`),
     isTerminal,
     inputIsTerminal: stdin.isTTY === true,
@@ -30,6 +38,11 @@ export function processTerminal(): Terminal {
     color: isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
     columns: isTerminal ? stdout.columns : undefined,
   };
+}
+
+function drained(stream: NodeJS.WriteStream): Promise<void> {
+  if (!stream.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => stream.once("drain", resolve));
 }
 
 // C0, DEL, C1, and the characters that reorder or hide text: what comes from an image or a guest must not drive a terminal.
