@@ -46,6 +46,7 @@ const factsSchema: v.GenericSchema<unknown, NodeFacts> = v.object({
   memoryBytes: v.number(),
   cpus: v.number(),
   seen: v.object({ tun: seen, overlay: seen, cni: seen, userNamespaces: seen, seccomp: seen }),
+  tender: found,
   others: v.object({ "solo5-hvt": found, "solo5-spt": found, iptables: found }),
 });
 

@@ -22,6 +22,8 @@ export interface NodeFacts extends Facts {
   /** False when these facts come without probing: nothing was started to get them. */
   readonly probed: boolean;
   readonly seen: Readonly<Record<SeenFact, Seen>>;
+  /** Our own tender, whatever the configuration names for `hvt` and `spt`. */
+  readonly tender: Found;
   readonly others: Readonly<Record<OtherProgram, Found>>;
 }
 

@@ -93,6 +93,7 @@ export function cachedFacts(options: FactsOptions): NodeFacts {
     kvm: { can: "none", evidence: unprobed },
     monitors,
     ociRuntimes,
+    tender: { path: options.programs.tender, version: unprobed },
     others,
     tun,
     overlay: true,

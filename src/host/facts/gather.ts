@@ -36,22 +36,25 @@ export async function probeFacts(input: ProbeInput): Promise<NodeFacts> {
     runtime("runc"),
     runtime("crun"),
   ]);
-  const [hvt, spt, qemu, firecracker, cloudHypervisor, solo5Hvt, solo5Spt, iptables] = await Promise.all([
-    look("hvt"),
-    look("spt"),
-    look("qemu"),
-    look("firecracker"),
-    look("cloud-hypervisor"),
-    look("solo5-hvt"),
-    look("solo5-spt"),
-    look("iptables", probeIptables),
-  ]);
+  const [tender, hvt, spt, qemu, firecracker, cloudHypervisor, solo5Hvt, solo5Spt, iptables] =
+    await Promise.all([
+      programVersion(input.programs.tender),
+      look("hvt"),
+      look("spt"),
+      look("qemu"),
+      look("firecracker"),
+      look("cloud-hypervisor"),
+      look("solo5-hvt"),
+      look("solo5-spt"),
+      look("iptables", probeIptables),
+    ]);
   return {
     ...machine,
     probed: true,
     kvm,
     monitors: { hvt, spt, qemu, firecracker, "cloud-hypervisor": cloudHypervisor },
     ociRuntimes: { runc, crun },
+    tender,
     others: { "solo5-hvt": solo5Hvt, "solo5-spt": solo5Spt, iptables },
     tun: tun.works,
     overlay: overlay.works,
