@@ -1,0 +1,79 @@
+/** What both pure functions of a mode, `prepare` and `launch`, are given: all that was decided and found before anything is done. */
+
+import type { OciConfig } from "../spec/runtime.ts";
+import type { HostPath } from "../spec/paths.ts";
+import type { Plan, Stdio } from "../spec/plan.ts";
+import type { NetFacts } from "../spec/protocol.ts";
+import type { DnsConfig } from "../spec/resolv.ts";
+import type {
+  BindNeed,
+  Disk,
+  Launch,
+  Machine,
+  MonitorKind,
+  OciRuntimeKind,
+  Offer,
+  SandboxFile,
+} from "../spec/values.ts";
+
+export interface ModeInput {
+  /** The sandbox's own record: id, namespace, limits, ports, network name, credentials. */
+  readonly sandbox: SandboxFile;
+  /** The sandbox's state directory. */
+  readonly stateDir: HostPath;
+  readonly hostname: string;
+  /** Where CNI plugins lie; unused when `sandbox.network` is `none`. */
+  readonly cniPluginDirs: readonly HostPath[];
+  /** The host's name servers, used where the network's own configuration names none. Loopback addresses are left out by us. */
+  readonly hostDns: DnsConfig;
+  readonly stdio: Stdio;
+  readonly workload: ContainerWorkload | UnikernelWorkload;
+}
+
+export interface ContainerWorkload {
+  readonly mode: "container";
+  readonly runtime: OciRuntimeKind;
+  readonly program: HostPath;
+  /** Unpacked layers, topmost first. */
+  readonly lowers: readonly HostPath[];
+  /** Whether overlayfs works here; else the layers are copied. */
+  readonly overlay: boolean;
+  readonly config: OciConfig;
+  /** Number of the signal that asks it to stop; default SIGTERM. */
+  readonly stopSignal?: number;
+  /** Milliseconds until it is killed; default 10 000, as docker's. */
+  readonly stopDeadlineMs?: number;
+}
+
+export interface UnikernelWorkload {
+  readonly mode: "unikernel";
+  readonly offer: Extract<Offer, { mode: "unikernel" }>;
+  readonly monitor: MonitorKind;
+  readonly machine: Machine;
+  /** The monitor's program, and the files that its `ProgramNeeds` ask for. */
+  readonly program: HostPath;
+  readonly needs: readonly BindNeed[];
+  /** Resolved in the image's layers. */
+  readonly kernel: HostPath;
+  readonly initrd?: HostPath;
+  readonly args: readonly string[];
+  /** `NAME=value` each. */
+  readonly env: readonly string[];
+  /** Names of the network devices that the kernel (or else the offer) declares. */
+  readonly netDevices: readonly string[];
+  readonly disks: readonly Disk[];
+}
+
+/** The two halves of a mode. Both are pure; both throw `TripodError` for what cannot be. */
+export interface ModeDriver<Workload> {
+  /** The ground: everything up to the look at the network. */
+  readonly prepare: (input: ModeInput, workload: Workload) => Plan;
+  /** The sandbox itself, given what stands in its network namespace. */
+  readonly launch: (input: ModeInput, workload: Workload, net: NetFacts | undefined) => LaunchPlan;
+}
+
+export interface LaunchPlan {
+  readonly plan: Plan;
+  /** What the monitor was rendered to, for `--dry-run`; absent for a container. */
+  readonly launch?: Launch;
+}

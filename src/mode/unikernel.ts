@@ -1,0 +1,173 @@
+/**
+ * Unikernel mode: one monitor with one guest in a confinement of its own. All namespaces are new; the private root holds what the monitor opens by path and
+ * nothing else; it runs as an unprivileged user of its own, in a cgroup, under a seccomp filter, with only the fds that it was given.
+ */
+
+import { guestDriver } from "../guest/index.ts";
+import { monitorDriver } from "../monitor/index.ts";
+import type { MonitorDriver } from "../monitor/monitor.ts";
+import { TripodError } from "../spec/errors.ts";
+import { cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
+import type { Credentials, Rlimit, Step } from "../spec/plan.ts";
+import type { NetFacts } from "../spec/protocol.ts";
+import { effectiveDns } from "../spec/resolv.ts";
+import { compileSeccomp } from "../spec/seccomp.ts";
+import type { GuestBoot, Launch } from "../spec/values.ts";
+import { hostPathOf, networkSteps, planOf } from "./common.ts";
+import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
+
+/** The private root is a tmpfs of mount points and small files. */
+const rootBytes = 1024 * 1024;
+/** Threads of a monitor: main, one per processor, and QEMU's workers. */
+const defaultPids = 128;
+
+export const unikernel: ModeDriver<UnikernelWorkload> = {
+  prepare: (input, workload) =>
+    planOf(input, [
+      {
+        do: "cgroup",
+        path: cgroupPath(`/tripod/${input.sandbox.namespace}/${input.sandbox.id}`),
+        limits: {
+          pids: defaultPids,
+          ...input.sandbox.limits,
+          memoryBytes: workload.machine.memoryBytes + driverOf(workload).overheadBytes(workload.machine),
+        },
+      },
+      {
+        do: "namespaces",
+        make: ["network", "mount", "pid", "ipc", "uts", "cgroup"],
+        join: [],
+        hostname: input.hostname,
+      },
+      ...networkSteps(input),
+      { do: "root", sizeBytes: rootBytes },
+    ]),
+  launch: (input, workload, net) => {
+    const boot = describe(input, workload, net);
+    const launch = driverOf(workload).render({
+      guest: workload.offer.guest,
+      boot,
+      machine: workload.machine,
+      program: workload.program,
+      needs: workload.needs,
+    });
+    return { plan: planOf(input, launchSteps(input, workload, { boot, launch, net })), launch };
+  },
+};
+
+function driverOf({ monitor, program }: UnikernelWorkload): MonitorDriver {
+  const driver = monitorDriver(monitor, program);
+  if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
+  return driver;
+}
+
+function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts | undefined): GuestBoot {
+  const { offer, monitor } = workload;
+  const guest = guestDriver(offer.guest);
+  if (guest === undefined)
+    throw new TripodError("no-fit", `Tripod cannot describe ${offer.guest} guests yet`);
+  const { servers, search } = effectiveDns(net?.dns, input.hostDns);
+  return guest.boot({
+    offer,
+    monitor,
+    kernel: workload.kernel,
+    ...(workload.initrd === undefined ? {} : { initrd: workload.initrd }),
+    args: workload.args,
+    env: workload.env,
+    hostname: input.hostname,
+    net: net === undefined ? undefined : { ...net, dns: { servers, search } },
+    netDevices: workload.netDevices,
+    disks: workload.disks,
+  });
+}
+
+interface Rendered {
+  readonly boot: GuestBoot;
+  readonly launch: Launch;
+  readonly net: NetFacts | undefined;
+}
+
+function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, rendered: Rendered): Step[] {
+  const { boot, launch, net } = rendered;
+  const steps: Step[] = boot.nics.map((nic, index): Step => {
+    const redirect = net?.interfaces[index]?.name;
+    return {
+      do: "tap",
+      name: nic.tap,
+      mtu: nic.mtu,
+      ...(redirect === undefined ? {} : { redirect }),
+    };
+  });
+  for (const { name, path, write } of launch.opens) steps.push({ do: "open", name, path, write });
+  steps.push(...rootSteps(input, launch));
+  steps.push({
+    do: "spawn",
+    program: launch.program,
+    argv: launch.argv,
+    env: launch.env,
+    as: credentialsOf(input),
+    fds: [...launch.opens, ...launch.taps].map(({ name, at }) => ({ name, at })),
+    ...(launch.seccomp === undefined ? {} : { seccomp: compileSeccomp(launch.seccomp, machine.arch) }),
+    rlimits: rlimits(
+      launch,
+      disks.some((disk) => !disk.readonly),
+    ),
+    maskedPaths: [],
+    readonlyPaths: [],
+    stdio: input.stdio,
+    stop: launch.stop,
+  });
+  return steps;
+}
+
+/** Everything that the monitor opens by path. Small files lie in the state directory and are bound from there. */
+function rootSteps(input: ModeInput, launch: Launch): Step[] {
+  const steps: Step[] = launch.binds.map(({ from, at, writable, executable }): Step => ({
+    do: "bind",
+    from,
+    at,
+    readonly: writable !== true,
+    noexec: executable !== true,
+    recursive: false,
+  }));
+  for (const { from, at } of launch.devices) steps.push({ do: "device", from, at });
+  if (launch.files.length > 0) steps.push({ do: "directory", at: statePath("files"), mode: 0o755 });
+  for (const [index, { at, content }] of launch.files.entries()) {
+    const file = statePath(`files/${index}`);
+    steps.push({ do: "file", at: file, content, mode: 0o444 });
+    steps.push({
+      do: "bind",
+      from: hostPathOf(input, file),
+      at,
+      readonly: true,
+      noexec: true,
+      recursive: false,
+    });
+  }
+  if (launch.scratchBytes > 0)
+    steps.push({
+      do: "mount",
+      type: "tmpfs",
+      at: sandboxPath("/tmp"),
+      options: ["nosuid", "nodev", "noexec", "mode=1777", `size=${launch.scratchBytes}`],
+    });
+  return steps;
+}
+
+/** A user that no other sandbox has: what one monitor may signal or trace, another's is not. */
+function credentialsOf({ sandbox }: ModeInput): Credentials {
+  const { credentials } = sandbox;
+  if (credentials === undefined || credentials.uid === 0 || credentials.gid === 0)
+    throw new TripodError("bug", `${sandbox.id}: a monitor needs an unprivileged user and group of its own`);
+  return credentials;
+}
+
+/** All of them lower what is inherited, so none needs a privilege. */
+const rlimits = (launch: Launch, writesFiles: boolean): Rlimit[] => [
+  { type: "core", soft: 0, hard: 0 },
+  { type: "nofile", soft: 256, hard: 256 },
+  { type: "memlock", soft: 0, hard: 0 },
+  { type: "msgqueue", soft: 0, hard: 0 },
+  // Without a disk to write and without scratch space there is no file to grow.
+  ...(writesFiles || launch.scratchBytes > 0 ? [] : [{ type: "fsize", soft: 0, hard: 0 }]),
+];
