@@ -1,0 +1,218 @@
+//! The TCP/IP stack of the unikernels: smoltcp over a [`Machine`]'s frames, with IPv4, ARP, ICMP echo, DHCP and a fixed
+//! number of TCP sockets that all listen on one port.
+
+mod announce;
+mod peer;
+mod port;
+
+use core::net::Ipv4Addr;
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::{dhcpv4, tcp};
+use smoltcp::time::Instant;
+use smoltcp::wire::{DhcpOption, EthernetAddress, IpCidr, Ipv4Cidr};
+
+use crate::boot::{Address, Boot};
+use crate::http::Connection;
+use crate::page::About;
+use crate::unikernel::{Link, Machine};
+use announce::Announcements;
+use peer::{Deeds, Peer};
+use port::Port;
+
+/// TCP connections served at once. A further one is refused, unless one that is only kept alive can make room.
+pub const SOCKETS: usize = 64;
+const RECEIVE_BYTES: usize = 2048;
+const SEND_BYTES: usize = 2048;
+/// When fewer sockets than this listen, finished connections give up waiting for stragglers.
+const SPARE: usize = 16;
+
+/// DHCP option 12, the client's name (RFC 2132, 3.14).
+const DHCP_HOST_NAME: u8 = 12;
+
+/// All memory of the stack. About 0.6 MiB, hence a static: `static STORAGE: Once<Storage>`.
+pub struct Storage {
+    sockets: [SocketStorage<'static>; SOCKETS + 1],
+    receive: [[u8; RECEIVE_BYTES]; SOCKETS],
+    send: [[u8; SEND_BYTES]; SOCKETS],
+    connections: [Connection; SOCKETS],
+    hostname: [u8; crate::boot::HOSTNAME_LIMIT],
+    options: [DhcpOption<'static>; 1],
+}
+
+impl Storage {
+    pub const fn new() -> Self {
+        Self {
+            sockets: [SocketStorage::EMPTY; SOCKETS + 1],
+            receive: [[0; RECEIVE_BYTES]; SOCKETS],
+            send: [[0; SEND_BYTES]; SOCKETS],
+            connections: [const { Connection::new() }; SOCKETS],
+            hostname: [0; crate::boot::HOSTNAME_LIMIT],
+            options: [DhcpOption { kind: DHCP_HOST_NAME, data: &[] }],
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a [`Stack::poll`] changed that people may want to know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// DHCP gave this address.
+    Address(Ipv4Addr),
+    /// The DHCP lease ended, and with it the address.
+    NoAddress,
+}
+
+/// The stack and the machine it runs on.
+pub struct Stack<M: Machine> {
+    port: Port<M>,
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    dhcp: Option<SocketHandle>,
+    peers: [Peer; SOCKETS],
+    tcp_port: u16,
+    announcements: Announcements,
+}
+
+impl<M: Machine> Stack<M> {
+    /// A stack with the boot line's address, or one that asks for it. `seed` makes this boot's TCP sequence numbers.
+    pub fn new(mut machine: M, link: Link, boot: &Boot<'_>, seed: u64, storage: &'static mut Storage) -> Self {
+        let now = instant(machine.now_us());
+        let mut config = Config::new(EthernetAddress(link.mac).into());
+        config.random_seed = seed;
+        let mut port = Port::new(machine, link);
+        let mut interface = Interface::new(config, &mut port, now);
+        let mut sockets = SocketSet::new(&mut storage.sockets[..]);
+        let mut buffers = storage.receive.iter_mut().zip(&mut storage.send).zip(&mut storage.connections);
+        let peers = core::array::from_fn(|_| {
+            // As many buffers as peers: the arrays have one length.
+            let ((receive, send), connection) = buffers.next().unwrap_or_else(|| unreachable!());
+            let socket = tcp::Socket::new(
+                tcp::SocketBuffer::new(receive.as_mut_slice()),
+                tcp::SocketBuffer::new(send.as_mut_slice()),
+            );
+            Peer::new(sockets.add(socket), connection)
+        });
+        let mut announcements = Announcements::default();
+        let dhcp = match boot.address {
+            Address::None => None,
+            Address::Static { ip, prefix } => {
+                set_address(&mut interface, Some((Ipv4Cidr::new(ip, prefix), boot.gateway)));
+                announcements.begin(ip);
+                None
+            }
+            Address::Dhcp => {
+                let mut socket = dhcpv4::Socket::new();
+                if let Some(name) = boot.hostname {
+                    let place = &mut storage.hostname[..name.len()];
+                    place.copy_from_slice(name.as_bytes());
+                    storage.options = [DhcpOption { kind: DHCP_HOST_NAME, data: place }];
+                    socket.set_outgoing_options(&storage.options);
+                }
+                Some(sockets.add(socket))
+            }
+        };
+        Self { port, interface, sockets, dhcp, peers, tcp_port: boot.port, announcements }
+    }
+
+    pub fn machine(&mut self) -> &mut M {
+        self.port.machine()
+    }
+
+    /// Handles all received frames and sends what is due.
+    pub fn poll(&mut self, now_us: u64) -> Option<Change> {
+        self.announcements.send_due(self.port.machine(), now_us);
+        self.interface.poll(instant(now_us), &mut self.port, &mut self.sockets);
+        let event = self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp?).poll();
+        follow_dhcp(&mut self.interface, &mut self.announcements, event)
+    }
+
+    /// Lets every connection answer what has arrived on it. Returns whether there is more to send or to do at once.
+    pub fn answer(&mut self, now_us: u64, about: &About<'_>, uptime_ms: u64) -> bool {
+        let mut listening = 0;
+        let mut is_busy = false;
+        for peer in &mut self.peers {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle);
+            match peer.advance(socket, self.tcp_port, now_us, about, uptime_ms) {
+                Deeds::Listens => listening += 1,
+                Deeds::Nothing => {}
+                Deeds::Something => is_busy = true,
+            }
+        }
+        if listening < SPARE {
+            is_busy |= self.make_room(listening == 0, now_us);
+        }
+        is_busy
+    }
+
+    /// When to poll again if nothing is received before.
+    pub fn deadline_us(&mut self, now_us: u64) -> Option<u64> {
+        let stack = self.interface.poll_at(instant(now_us), &self.sockets).map(|at| u64::try_from(at.total_micros()).unwrap_or(0));
+        let peers = self.peers.iter().filter_map(Peer::deadline_us).min();
+        [stack, peers, self.announcements.deadline_us()].into_iter().flatten().min()
+    }
+
+    /// Lets finished connections listen again at once, and, when nothing listens, the one that has been idle longest.
+    fn make_room(&mut self, is_urgent: bool, now_us: u64) -> bool {
+        let mut has_room = false;
+        for peer in &mut self.peers {
+            has_room |= peer.give_up_waiting(self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle));
+        }
+        if is_urgent && !has_room {
+            let idle = self.peers.iter_mut().filter(|peer| peer.is_evictable(now_us)).min_by_key(|peer| peer.active_us());
+            if let Some(peer) = idle {
+                self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle).abort();
+                has_room = true;
+            }
+        }
+        has_room
+    }
+}
+
+fn follow_dhcp(
+    interface: &mut Interface,
+    announcements: &mut Announcements,
+    event: Option<dhcpv4::Event<'_>>,
+) -> Option<Change> {
+    match event? {
+        dhcpv4::Event::Configured(config) => {
+            let is_new = interface.ipv4_addr() != Some(config.address.address());
+            set_address(interface, Some((config.address, config.router)));
+            is_new.then(|| {
+                announcements.begin(config.address.address());
+                Change::Address(config.address.address())
+            })
+        }
+        dhcpv4::Event::Deconfigured => {
+            let had_address = interface.ipv4_addr().is_some();
+            set_address(interface, None);
+            announcements.end();
+            had_address.then_some(Change::NoAddress)
+        }
+    }
+}
+
+fn set_address(interface: &mut Interface, address: Option<(Ipv4Cidr, Option<Ipv4Addr>)>) {
+    interface.routes_mut().remove_default_ipv4_route();
+    interface.update_ip_addrs(|addresses| {
+        addresses.clear();
+        // One address fits: smoltcp holds at least two.
+        let _ = addresses.extend_from_slice(address.map(|(cidr, _)| IpCidr::Ipv4(cidr)).as_slice());
+    });
+    if let Some((_, Some(gateway))) = address {
+        // One route fits as well.
+        let _ = interface.routes_mut().add_default_ipv4_route(gateway);
+    }
+}
+
+fn instant(us: u64) -> Instant {
+    Instant::from_micros(i64::try_from(us).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! One TCP socket and the HTTP connection on it.
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp::{Socket, State};
+use smoltcp::time::Duration;
+
+use crate::http::{Connection, REPLY_LIMIT};
+use crate::page::About;
+
+/// How long a peer may say nothing.
+const IDLE_US: u64 = 30_000_000;
+/// How long a connection that we closed may take to end.
+const LINGER_US: u64 = 5_000_000;
+/// How long a kept connection is safe from making room for another.
+const KEPT_US: u64 = 1_000_000;
+/// How long sent bytes may stay unacknowledged.
+const ACKNOWLEDGE: Duration = Duration::from_secs(30);
+
+/// A socket's place in the set, and what has happened on it.
+pub struct Peer {
+    pub handle: SocketHandle,
+    connection: &'static mut Connection,
+    /// When something last happened; none while nobody is connected.
+    active_us: Option<u64>,
+    is_closing: bool,
+}
+
+/// What came of [`Peer::advance`].
+pub enum Deeds {
+    /// Nobody is connected.
+    Listens,
+    Nothing,
+    /// Something was sent, closed or freed: the stack must be polled before anyone sleeps.
+    Something,
+}
+
+impl Peer {
+    pub fn new(handle: SocketHandle, connection: &'static mut Connection) -> Self {
+        Self { handle, connection, active_us: None, is_closing: false }
+    }
+
+    /// Answers what has arrived, follows the peer's closing, ends what takes too long, and listens again.
+    pub fn advance(&mut self, socket: &mut Socket<'_>, port: u16, now_us: u64, about: &About<'_>, uptime_ms: u64) -> Deeds {
+        match socket.state() {
+            State::Listen => return Deeds::Listens,
+            State::Closed => {
+                self.connection.reset();
+                self.active_us = None;
+                self.is_closing = false;
+                // Answers are one segment and nobody types them: neither Nagle nor a timer should hold them.
+                socket.set_nagle_enabled(false);
+                socket.set_timeout(Some(ACKNOWLEDGE));
+                // Fails only for port 0, which the boot line cannot say, and for an open socket.
+                let _ = socket.listen(port);
+                return Deeds::Listens;
+            }
+            State::TimeWait => {
+                self.active_us = None;
+                return Deeds::Nothing;
+            }
+            _ => {}
+        }
+        let active_us = *self.active_us.get_or_insert(now_us);
+        let mut has_acted = false;
+        while socket.can_recv() && (self.is_closing || has_room(socket)) {
+            let connection = &mut *self.connection;
+            let Ok(step) = socket.recv(|bytes| {
+                let step = connection.step(bytes, about, uptime_ms);
+                (step.consumed, step)
+            }) else {
+                break;
+            };
+            has_acted = true;
+            if !self.is_closing {
+                self.active_us = Some(now_us);
+            }
+            if let Some(reply) = &step.reply {
+                // There is room for it.
+                let _ = socket.send_slice(reply.as_bytes());
+            }
+            if step.close && !self.is_closing {
+                self.close(socket, now_us);
+            }
+        }
+        // The peer has said its last, and it is answered.
+        if socket.state() == State::CloseWait && !socket.can_recv() {
+            self.close(socket, now_us);
+            has_acted = true;
+        }
+        if now_us >= active_us + self.patience_us() && self.active_us == Some(active_us) {
+            has_acted = true;
+            if self.is_closing || socket.state() == State::SynReceived {
+                socket.abort();
+            } else {
+                self.close(socket, now_us);
+            }
+        }
+        if has_acted { Deeds::Something } else { Deeds::Nothing }
+    }
+
+    /// When the peer's time is over, if one is connected.
+    pub fn deadline_us(&self) -> Option<u64> {
+        self.active_us.map(|active_us| active_us + self.patience_us())
+    }
+
+    pub fn active_us(&self) -> Option<u64> {
+        self.active_us
+    }
+
+    /// Whether the connection is merely kept for a next request.
+    pub fn is_evictable(&self, now_us: u64) -> bool {
+        self.active_us.is_some_and(|active_us| now_us >= active_us + KEPT_US) && !self.connection.is_mid_request()
+    }
+
+    /// Ends TIME-WAIT, which holds a socket for ten seconds. Returns whether it did.
+    pub fn give_up_waiting(&mut self, socket: &mut Socket<'_>) -> bool {
+        let is_waiting = socket.state() == State::TimeWait;
+        if is_waiting {
+            socket.abort();
+        }
+        is_waiting
+    }
+
+    fn close(&mut self, socket: &mut Socket<'_>, now_us: u64) {
+        socket.close();
+        self.is_closing = true;
+        self.active_us = Some(now_us);
+    }
+
+    fn patience_us(&self) -> u64 {
+        if self.is_closing { LINGER_US } else { IDLE_US }
+    }
+}
+
+fn has_room(socket: &Socket<'_>) -> bool {
+    socket.may_send() && socket.send_capacity() - socket.send_queue() >= REPLY_LIMIT
+}
