@@ -23,7 +23,6 @@ import {
   type OciRuntimeKind,
   type Offer,
   type Policy,
-  type PolicyChoice,
   type Reason,
   type Verdict,
   type Wish,
@@ -44,19 +43,6 @@ export interface SelectInput {
 
 type Runner = MonitorKind | OciRuntimeKind;
 type Speed = FittingVerdict["speed"];
-
-/** The strongest isolation at hardware speed first. */
-export const defaultOrder: readonly PolicyChoice[] = [
-  "unikernel/hvt",
-  "microvm",
-  "unikernel/firecracker",
-  "unikernel/cloud-hypervisor",
-  "unikernel/qemu",
-  "unikernel/spt",
-  "container",
-];
-
-export const defaultPolicy: Policy = { order: defaultOrder, allowEmulation: false, demands: [] };
 
 /** Within one entry of the policy's order: the smaller the code that the guest can reach, the earlier. */
 const strength: readonly Runner[] = [
