@@ -35,16 +35,18 @@ const leastBytes = 100 * 2 ** 20;
 
 /** Tries the state directories; each field of a directory is the trouble with it, or undefined. */
 export function lookAtDisk(roots: { readonly run: HostPath; readonly lib: HostPath }): DiskFacts {
-  const trouble = (dir: HostPath): string | undefined => {
-    try {
-      mkdirSync(dir, { recursive: true, mode: 0o700 });
-      accessSync(dir, constants.W_OK | constants.X_OK);
-      return undefined;
-    } catch (error) {
-      return errnoOf(error) ?? String(error);
-    }
-  };
   return { run: trouble(roots.run), lib: trouble(roots.lib), freeBytes: freeBytesAt(roots.lib) };
+}
+
+/** Why a directory cannot be made or written, or undefined. */
+function trouble(dir: HostPath): string | undefined {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    accessSync(dir, constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return errnoOf(error) ?? String(error);
+  }
 }
 
 /** Bytes that we may write on the file system of a directory, or of its nearest ancestor that is there. */
