@@ -2,6 +2,7 @@
 //! plugins that an operator configured. Everything here acts on the calling thread's present network namespace,
 //! except `cni`, whose plugins run in the host's.
 
+pub mod cni;
 mod facts;
 mod link;
 mod look;

@@ -1,0 +1,119 @@
+//! Carries out a CNI network (specification 0.4.0 to 1.1.0): the plugins of one list, ADD in order and DEL in reverse.
+//!
+//! The plugins run in the host's network namespace. What they have made outlives a killed warden, so everything
+//! that DEL needs is found again: the list is read anew, results lie in the state directory as soon as a plugin
+//! has written them, and a plugin that still runs holds a lock that DEL waits for.
+
+mod exec;
+mod ghost;
+mod list;
+mod record;
+
+use crate::error::{Error, Result};
+use crate::plan::PortMapping;
+use list::{List, Plugin};
+use record::Record;
+use rustix::fd::BorrowedFd;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// One attachment: a sandbox, a network and an interface.
+pub struct CniContext<'a> {
+    /// The sandbox's id: `CNI_CONTAINERID`.
+    pub id: &'a str,
+    /// The sandbox's network namespace as a path that root can open, e.g. `/proc/PID/ns/net`; for `del`, None or a
+    /// path that is gone mean that the namespace no longer exists.
+    pub netns_path: Option<String>,
+    /// `<lib>/networks/NAME.conflist`.
+    pub conflist: PathBuf,
+    /// The interface to make in the namespace: `CNI_IFNAME`.
+    pub interface: &'a str,
+    /// Where plugins are looked for, in order: `CNI_PATH`.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Published ports, for plugins with the capability `portMappings`.
+    pub ports: &'a [PortMapping],
+    /// The sandbox's state directory: holds `network.json` (the last result), `network.out` and `network.lock`.
+    pub state_dir: BorrowedFd<'a>,
+    pub host_netns: BorrowedFd<'a>,
+}
+
+/// ADD of every plugin, each with the result of the one before. Returns the last result, which also lies in
+/// `network.json`. After an error `del` must be called: what earlier plugins made is still there.
+pub fn add(context: &CniContext) -> Result<Value> {
+    let list = List::read(&context.conflist)?;
+    let Some(netns) = context.netns_path.as_deref() else {
+        return Err(Error::bad_request(
+            "a network needs a network namespace; none was made or joined",
+        ));
+    };
+    if !context.ports.is_empty() && !list.plugins.iter().any(Plugin::maps_ports) {
+        return Err(Error::step(format!(
+            "network {} cannot publish ports: none of its plugins has the capability portMappings; add the plugin portmap to {}",
+            list.name,
+            context.conflist.display()
+        )));
+    }
+    let record = Record::open(context.state_dir)?;
+    let mut result = None;
+    for plugin in &list.plugins {
+        let config = plugin.config(&list, context.ports, result.as_ref());
+        let answer = exec::run(
+            context,
+            &record,
+            &list,
+            plugin,
+            exec::Command::Add,
+            netns,
+            &config,
+        )?;
+        let answer = exec::result(&list, plugin, &answer)?;
+        record.keep(&answer)?;
+        result = Some(answer);
+    }
+    // A list without plugins is refused when it is read.
+    result.ok_or_else(|| Error::step(format!("network {} has no plugins", list.name)))
+}
+
+/// DEL of every plugin in reverse, each even if one before it failed; the first failure is returned at the end. Calling it again, or
+/// without an ADD, is no error.
+pub fn del(context: &CniContext) -> Result<()> {
+    let list = List::read(&context.conflist)?;
+    let record = Record::open(context.state_dir)?;
+    record.wait_for_plugins();
+    let result = record.last();
+    let ghost;
+    let netns = match context
+        .netns_path
+        .as_deref()
+        .filter(|path| Path::new(path).exists())
+    {
+        Some(path) => path,
+        None => {
+            ghost = ghost::Ghost::of(context.interface, result.as_ref());
+            ghost.as_ref().map_or("", |ghost| ghost.path())
+        }
+    };
+    let mut first_failure = None;
+    for plugin in list.plugins.iter().rev() {
+        let config = plugin.config(&list, context.ports, result.as_ref());
+        let outcome = exec::run(
+            context,
+            &record,
+            &list,
+            plugin,
+            exec::Command::Del,
+            netns,
+            &config,
+        );
+        if let Err(error) = outcome {
+            first_failure.get_or_insert(error);
+        }
+    }
+    match first_failure {
+        Some(error) => Err(error),
+        None => record.remove(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
