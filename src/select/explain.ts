@@ -3,6 +3,7 @@
 import { TripodError } from "../spec/errors.ts";
 import type { Decision, FittingVerdict, Verdict, Wish } from "../spec/values.ts";
 import { because } from "./reasons.ts";
+import { strength } from "./select.ts";
 
 const merits: Readonly<Record<FittingVerdict["speed"], string>> = {
   hardware: "virtual machine by KVM",
@@ -17,6 +18,9 @@ const ownDoing: ReadonlySet<string> = new Set([
   "arch-not-wished",
   "arch-differs",
 ]);
+
+/** Nor does a runner that nobody could have used here. */
+const untold: ReadonlySet<string> = new Set([...ownDoing, "driver-missing", "guest-unsupported"]);
 
 const how = (verdict: Verdict): string => `${verdict.offer.mode} by ${verdict.by}`;
 
@@ -42,16 +46,12 @@ function merit(decision: Decision, chosen: FittingVerdict, wish: Wish): string {
     : "strongest isolation that runs at full speed here";
 }
 
-/** Why the refused runners of stronger isolation were not taken: at most two, each once. */
+/** Why runners of stronger isolation were not taken: at most two, each once. */
 function besides(decision: Decision, chosen: FittingVerdict): string {
   const told = new Map<string, string>();
+  const weaker = strength.slice(strength.indexOf(chosen.by));
   for (const verdict of decision.verdicts)
-    if (
-      !verdict.fits &&
-      verdict.by !== chosen.by &&
-      verdict.offer.mode !== "container" &&
-      !ownDoing.has(verdict.because.code)
-    )
+    if (!verdict.fits && !weaker.includes(verdict.by) && !untold.has(verdict.because.code))
       told.set(verdict.by, told.get(verdict.by) ?? because(verdict.because));
   const parts = [...told].slice(0, 2).map(([by, why]) => `${by}: ${why}`);
   return parts.length === 0 ? "" : ` (${parts.join("; ")})`;

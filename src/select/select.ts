@@ -45,7 +45,7 @@ type Runner = MonitorKind | OciRuntimeKind;
 type Speed = FittingVerdict["speed"];
 
 /** Within one entry of the policy's order: the smaller the code that the guest can reach, the earlier. */
-const strength: readonly Runner[] = [
+export const strength: readonly Runner[] = [
   "hvt",
   "firecracker",
   "cloud-hypervisor",
