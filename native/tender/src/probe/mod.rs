@@ -1,0 +1,3 @@
+pub fn main(_a: &[std::ffi::OsString]) -> crate::failure::Result<()> {
+    Ok(())
+}
