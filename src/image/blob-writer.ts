@@ -44,7 +44,7 @@ export class BlobWriter {
   async write(bytes: Uint8Array): Promise<void> {
     this.#hash.update(bytes);
     try {
-      for (let at = 0; at < bytes.byteLength; ) {
+      for (let at = 0; at < bytes.byteLength;) {
         const { bytesWritten } = await this.#file.write(bytes, at, bytes.byteLength - at, this.#size + at);
         at += bytesWritten;
       }
@@ -58,7 +58,10 @@ export class BlobWriter {
   async writeAll(source: AsyncIterable<Uint8Array>, maxBytes: number, subject: string): Promise<void> {
     for await (const chunk of source) {
       if (this.#size + chunk.byteLength > maxBytes)
-        throw new TripodError("image-corrupt", `${subject} has more than the ${maxBytes} bytes that it should have`);
+        throw new TripodError(
+          "image-corrupt",
+          `${subject} has more than the ${maxBytes} bytes that it should have`,
+        );
       await this.write(chunk);
     }
   }

@@ -38,7 +38,10 @@ export async function collectGarbage(store: Store, options: GcOptions): Promise<
   const lock = await tryLock(store.lockDir, { key: "content", mode: "exclusive", deadlineMs: 0 });
   if (lock === undefined) return nothing;
   try {
-    const live = mark(store, [...store.references().map(({ descriptor }) => descriptor.digest), ...options.inUse]);
+    const live = mark(store, [
+      ...store.references().map(({ descriptor }) => descriptor.digest),
+      ...options.inUse,
+    ]);
     const youngest = Date.now() - (options.graceMs ?? 0);
     const blobs = await sweepBlobs(store, live.blobs, youngest);
     const layers = await sweepLayers(store, live.diffIds);
@@ -118,7 +121,8 @@ async function sweepLayers(store: Store, live: ReadonlySet<Digest>): Promise<num
   let count = 0;
   for (const name of await list(store.layersDir)) {
     const isTemporary = name.startsWith(".tmp-");
-    if (isTemporary ? await isOwnerAlive(name.slice(".tmp-".length)) : liveNames.has(name.slice(0, 64))) continue;
+    if (isTemporary ? await isOwnerAlive(name.slice(".tmp-".length)) : liveNames.has(name.slice(0, 64)))
+      continue;
     if (!isTemporary && !/^[0-9a-f]{64}(?:\.json)?$/.test(name)) continue;
     await removeTree(hostPath(join(store.layersDir, name)), { beneath: store.layersDir });
     if (!isTemporary && !name.endsWith(".json")) count++;

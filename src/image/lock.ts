@@ -35,9 +35,13 @@ export interface Lock {
 export async function takeLock(dir: HostPath, options: LockOptions): Promise<Lock> {
   const lock = await tryLock(dir, options);
   if (lock !== undefined) return lock;
-  throw new TripodError("timeout", `another process held ${dir}/${options.key} for ${options.deadlineMs} ms`, {
-    hint: "wait for the other tripod to end, or end it",
-  });
+  throw new TripodError(
+    "timeout",
+    `another process held ${dir}/${options.key} for ${options.deadlineMs} ms`,
+    {
+      hint: "wait for the other tripod to end, or end it",
+    },
+  );
 }
 
 /** As `takeLock`; undefined when others hold it until the deadline. */

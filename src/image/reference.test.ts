@@ -46,7 +46,11 @@ test("what is no reference is refused with the reason", () => {
     ["-reg.io/app", /is not a host/],
   ];
   for (const [text, why] of cases)
-    assert.throws(() => parseReference(text), (error) => error instanceof TripodError && error.code === "usage" && why.test(error.message), text);
+    assert.throws(
+      () => parseReference(text),
+      (error) => error instanceof TripodError && error.code === "usage" && why.test(error.message),
+      text,
+    );
 });
 
 test("property: canonical and familiar names read back as the same reference", () => {
@@ -57,12 +61,18 @@ test("property: canonical and familiar names read back as the same reference", (
   );
   const tag = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}$/);
   fc.assert(
-    fc.property(host, fc.array(component, { minLength: 1, maxLength: 4 }), fc.option(tag), fc.boolean(), (h, parts, t, d) => {
-      const text = `${h}/${parts.join("/")}${t === null ? "" : `:${t}`}${d ? `@sha256:${hex}` : ""}`;
-      const reference = parseReference(text);
-      assert.deepEqual(parseReference(canonicalName(reference)), reference);
-      assert.deepEqual(parseReference(familiarName(reference)), reference);
-    }),
+    fc.property(
+      host,
+      fc.array(component, { minLength: 1, maxLength: 4 }),
+      fc.option(tag),
+      fc.boolean(),
+      (h, parts, t, d) => {
+        const text = `${h}/${parts.join("/")}${t === null ? "" : `:${t}`}${d ? `@sha256:${hex}` : ""}`;
+        const reference = parseReference(text);
+        assert.deepEqual(parseReference(canonicalName(reference)), reference);
+        assert.deepEqual(parseReference(familiarName(reference)), reference);
+      },
+    ),
   );
 });
 

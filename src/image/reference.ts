@@ -57,7 +57,8 @@ export function parseReference(text: string): Reference {
           ? `${JSON.stringify(component)} has capital letters`
           : `${JSON.stringify(component)} is not a name of lower-case letters and digits, with . _ or - between`,
       );
-  if (host.length + 1 + path.length > maxNameLength) throw refuse(`it is longer than ${maxNameLength} characters`);
+  if (host.length + 1 + path.length > maxNameLength)
+    throw refuse(`it is longer than ${maxNameLength} characters`);
   if (tag === undefined && digest === undefined) tag = "latest";
   return { host, path, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }

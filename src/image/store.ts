@@ -72,7 +72,10 @@ export class Store {
    */
   readDocument(expected: Expected, subject: string): Buffer | undefined {
     if (expected.size > maxDocumentBytes)
-      throw new TripodError("image-invalid", `${subject} claims ${expected.size} bytes, more than ${maxDocumentBytes}`);
+      throw new TripodError(
+        "image-invalid",
+        `${subject} claims ${expected.size} bytes, more than ${maxDocumentBytes}`,
+      );
     const path = this.blobPath(expected.digest);
     const stat = lstatSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return undefined;
@@ -123,7 +126,12 @@ export class Store {
 
   /** Keeps all content where it is until released: held while content is used that nothing in the store names yet. */
   lease(signal?: AbortSignal): Promise<Lock> {
-    return takeLock(this.lockDir, { key: "content", mode: "shared", deadlineMs: lockDeadlineMs, ...abort(signal) });
+    return takeLock(this.lockDir, {
+      key: "content",
+      mode: "shared",
+      deadlineMs: lockDeadlineMs,
+      ...abort(signal),
+    });
   }
 
   /** Begins a blob. The caller holds a lease and ends the writer by `commit` or `discard`. */
@@ -160,7 +168,11 @@ export class Store {
 
   async #editIndex(edit: (entries: readonly Descriptor[]) => readonly Descriptor[]): Promise<void> {
     await this.#prepare();
-    const lock = await takeLock(this.lockDir, { key: "index", mode: "exclusive", deadlineMs: lockDeadlineMs });
+    const lock = await takeLock(this.lockDir, {
+      key: "index",
+      mode: "exclusive",
+      deadlineMs: lockDeadlineMs,
+    });
     try {
       const before = this.#readIndex();
       const manifests = edit(before).toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
@@ -204,7 +216,8 @@ export class Store {
 
 const nameOf = (descriptor: Descriptor): string => descriptor.annotations?.[refNameKey] ?? "";
 
-const abort = (signal: AbortSignal | undefined): { signal?: AbortSignal } => (signal === undefined ? {} : { signal });
+const abort = (signal: AbortSignal | undefined): { signal?: AbortSignal } =>
+  signal === undefined ? {} : { signal };
 
 async function syncDirectory(path: string): Promise<void> {
   const dir = await open(path, "r");
