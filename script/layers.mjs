@@ -4,7 +4,20 @@ import { readFileSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
 
 /** From the top: each may import itself and those before it. */
-const order = ["spec", "select", "guest", "monitor", "mode", "wire", "host", "image", "lifecycle", "app", "daemon", "cli"];
+const order = [
+  "spec",
+  "select",
+  "guest",
+  "monitor",
+  "mode",
+  "wire",
+  "host",
+  "image",
+  "lifecycle",
+  "app",
+  "daemon",
+  "cli",
+];
 
 /** Folders that know nothing of the machine they run on. Their tests may. */
 const pure = new Set(["spec", "select", "guest", "monitor", "mode", "wire"]);
@@ -72,11 +85,14 @@ for (const file of sourceFiles(root)) {
     if (rule !== undefined) report(line, `${folder}/ must not import ${target}/: ${rule.why}`);
     else if (order.indexOf(target) > order.indexOf(folder) || !order.includes(target))
       report(line, `${folder}/ must not import ${target}/, which is below it`);
-    else if (folder === "select" && target !== "spec") report(line, `select/ imports spec/ only, not ${target}/`);
+    else if (folder === "select" && target !== "spec")
+      report(line, `select/ imports spec/ only, not ${target}/`);
   }
   if (pure.has(folder) && !isTest)
     for (const [index, content] of text.split("\n").entries())
-      if (/(?<![\w."'`])process\.(env|argv|cwd|pid|exit|std|kill)/.test(content.replace(/\/\/.*|\/?\*.*/, "")))
+      if (
+        /(?<![\w."'`])process\.(env|argv|cwd|pid|exit|std|kill)/.test(content.replace(/\/\/.*|\/?\*.*/, ""))
+      )
         report(index + 1, `${folder}/ is pure and must not look at the process`);
 }
 for (const violation of violations) console.log(violation);

@@ -28,8 +28,7 @@ export function nodeFacts(
   options: { readonly refresh?: boolean } = {},
 ): Promise<NodeFacts> {
   return gatherFacts({
-    roots: context.roots,
-    programs: context.programs,
+    ...context,
     refresh: options.refresh ?? false,
     onProbe: () => {
       if (terminal.showsProgress) terminal.note("looking at what this machine can do …");

@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { errnoOf } from "../spec/errors.ts";
 import type { HostPath } from "../spec/paths.ts";
 import { formatBytes } from "../spec/units.ts";
-import type { Found, OciRuntimeKind } from "../spec/values.ts";
+import type { Found, MonitorKind, OciRuntimeKind } from "../spec/values.ts";
 import type { NodeFacts, Seen } from "./facts/facts.ts";
 
 /** `ok`: works; `warn`: works in part, or something is slower or weaker for want of it; `missing`: not there, or does not work. */
@@ -35,11 +35,11 @@ const leastBytes = 100 * 2 ** 20;
 
 /** Tries the state directories; each field of a directory is the trouble with it, or undefined. */
 export function lookAtDisk(roots: { readonly run: HostPath; readonly lib: HostPath }): DiskFacts {
-  return { run: trouble(roots.run), lib: trouble(roots.lib), freeBytes: freeBytesAt(roots.lib) };
+  return { run: writeTrouble(roots.run), lib: writeTrouble(roots.lib), freeBytes: freeBytesAt(roots.lib) };
 }
 
 /** Why a directory cannot be made or written, or undefined. */
-function trouble(dir: HostPath): string | undefined {
+function writeTrouble(dir: HostPath): string | undefined {
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     accessSync(dir, constants.W_OK | constants.X_OK);
@@ -117,8 +117,13 @@ export function check(
       facts.others["solo5-spt"],
       "optional: ours does the same",
     ),
-    foundRow("firecracker", "Firecracker", facts.monitors.firecracker, optionalMonitor),
-    foundRow("cloud-hypervisor", "Cloud Hypervisor", facts.monitors["cloud-hypervisor"], optionalMonitor),
+    foundRow("firecracker", "Firecracker", facts.monitors.firecracker, optionalMonitor("firecracker")),
+    foundRow(
+      "cloud-hypervisor",
+      "Cloud Hypervisor",
+      facts.monitors["cloud-hypervisor"],
+      optionalMonitor("cloud-hypervisor"),
+    ),
     seenRow(
       "cni",
       "network plugins",
@@ -135,7 +140,8 @@ export function check(
   ];
 }
 
-const optionalMonitor = "optional: put it on PATH";
+const optionalMonitor = (kind: MonitorKind): string =>
+  `optional: put it on PATH, or name it in the configuration, [monitors.${kind}] path`;
 const qemuPackage = {
   amd64: "apt-get install qemu-system-x86",
   arm64: "apt-get install qemu-system-arm",

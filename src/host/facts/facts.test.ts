@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { defaultConfig } from "../../spec/config.ts";
 import { hostPath } from "../../spec/paths.ts";
 import { cacheKey, cachePath, readCache } from "./cache.ts";
 import { probeCni } from "./cni.ts";
@@ -44,7 +45,7 @@ function installation(name: string): { options: FactsOptions; starts: () => numb
       return 0;
     }
   };
-  return { options: { roots, programs: { tender } }, starts };
+  return { options: { roots, programs: { tender }, config: defaultConfig }, starts };
 }
 
 test("facts are probed once, then read from the cache without starting anything", async () => {
@@ -106,6 +107,18 @@ test("without a cache nothing is started and KVM counts as none", () => {
   assert.equal(facts.probed, false);
   assert.equal(starts(), 0);
   assert.equal(readCache(options.roots.lib, ["x"]), undefined);
+});
+
+test("a monitor named by the configuration is probed there, and one that is not there is told by its path", async () => {
+  const { options } = installation("configured");
+  const own = script("own-qemu", "echo 'QEMU emulator version 9.9.9'");
+  const config = {
+    ...defaultConfig,
+    monitors: { qemu: { path: own }, firecracker: { path: hostPath("/nowhere/firecracker") } },
+  };
+  const { monitors } = await gatherFacts({ ...options, config });
+  assert.deepEqual(monitors.qemu, { path: own, version: "9.9.9" });
+  assert.ok("missing" in monitors.firecracker && /\/nowhere\/firecracker/.test(monitors.firecracker.missing));
 });
 
 test("the key names every monitor, and a configured one first", () => {

@@ -1,5 +1,6 @@
 /** The node's facts, for everyone who decides: cached, probed, or, where nothing may be started, what can be seen without. */
 
+import type { Config } from "../../spec/config.ts";
 import type { HostPath } from "../../spec/paths.ts";
 import type { Found, MonitorKind, OciRuntimeKind } from "../../spec/values.ts";
 import { searchDirs } from "../process.ts";
@@ -13,25 +14,26 @@ import { tunPath } from "./tun.ts";
 
 export type { NodeFacts, ProbeInput, Seen } from "./fact.ts";
 
+/** A `Context` is one. */
 export interface FactsOptions {
   readonly roots: { readonly run: HostPath; readonly lib: HostPath };
   readonly programs: { readonly tender: HostPath };
-  /** Paths of monitors named by the configuration. */
-  readonly monitorPaths?: Readonly<Partial<Record<MonitorKind, HostPath>>>;
-  /** Directories with CNI plugins by configuration; default the standard ones. */
-  readonly cniDirs?: readonly string[];
+  /** Where monitors and CNI plugins are, if the operator says so. */
+  readonly config: Pick<Config, "monitors" | "network">;
   /** Probes even if a cache holds. */
   readonly refresh?: boolean;
   /** Called before a probe that takes long enough to be noticed. */
   readonly onProbe?: () => void;
 }
 
-const inputOf = (options: FactsOptions): ProbeInput => ({
-  roots: options.roots,
-  programs: options.programs,
-  monitorPaths: options.monitorPaths ?? {},
+const inputOf = ({ roots, programs, config }: FactsOptions): ProbeInput => ({
+  roots,
+  programs,
+  monitorPaths: Object.fromEntries(
+    Object.entries(config.monitors).flatMap(([kind, { path }]) => (path === undefined ? [] : [[kind, path]])),
+  ),
   dirs: searchDirs(process.env["PATH"]),
-  cniDirs: options.cniDirs ?? standardCniDirs,
+  cniDirs: config.network.cniPluginDirs ?? standardCniDirs,
 });
 
 /**
