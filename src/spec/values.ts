@@ -49,6 +49,8 @@ export type Offer =
       readonly initrd?: UntrustedPath;
       /** A template, see `guest/boot-line.ts`; absent: the guest kind's own. */
       readonly bootLine?: string;
+      /** Arguments when neither the user nor the image's config gives any (urunc's `cmdline`). */
+      readonly args?: readonly string[];
       /** Bytes below which the guest does not run; absent: not known. */
       readonly minMemoryBytes?: number;
       /** Names of Solo5 network and block devices, where the image states them. */
