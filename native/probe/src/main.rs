@@ -1,0 +1,307 @@
+//! A hostile program to put in a monitor's place: it tries one thing that a compromised monitor would try and says how it went. The attempt is named by an
+//! argument `attempt=NAME` anywhere in its command line (a monitor's command line ends with the guest's own words). One line on stdout:
+//! `refused ERRNO`, `ALLOWED …`, or a plain fact. A system call that the seccomp filter kills for says nothing: its exit status 159 (SIGSYS) is the answer.
+
+use std::ffi::CString;
+use std::io::{self, Write};
+
+type Attempt = fn() -> Result<String, io::Error>;
+
+const ATTEMPTS: &[(&str, Attempt)] = &[
+    ("identity", identity),
+    ("capabilities", capabilities),
+    ("no-new-privs", no_new_privs),
+    ("open-fds", open_fds),
+    ("root-entries", root_entries),
+    ("inet-socket", || socket(libc::AF_INET, libc::SOCK_STREAM)),
+    ("packet-socket", || socket(libc::AF_PACKET, libc::SOCK_RAW)),
+    ("netlink-socket", || socket(libc::AF_NETLINK, libc::SOCK_RAW)),
+    ("unix-socket", || socket(libc::AF_UNIX, libc::SOCK_STREAM)),
+    ("vsock-socket", || socket(libc::AF_VSOCK, libc::SOCK_STREAM)),
+    ("ptrace-parent", ptrace_parent),
+    ("read-parent-memory", read_parent_memory),
+    ("kill-everything", kill_everything),
+    ("mount-tmpfs", mount_tmpfs),
+    ("umount-root", umount_root),
+    ("open-shadow", || open("/etc/shadow")),
+    ("open-proc", || open("/proc/1/environ")),
+    ("open-kvm", || open("/dev/kvm")),
+    ("open-memory", || open("/dev/mem")),
+    ("climb-out", || open("/../../../../etc/hostname")),
+    ("write-root", write_root),
+    ("make-device", make_device),
+    ("chroot", chroot),
+    ("new-user-namespace", new_user_namespace),
+    ("become-root", become_root),
+    ("fork", fork),
+    ("exec-shell", exec_shell),
+    ("load-module", load_module),
+    ("bpf", || raw(libc::SYS_bpf, [0, 0, 0])),
+    ("perf", || raw(libc::SYS_perf_event_open, [0, 0, 0])),
+    ("io-uring", || raw(libc::SYS_io_uring_setup, [1, 0, 0])),
+    ("userfaultfd", || raw(libc::SYS_userfaultfd, [0, 0, 0])),
+    ("keyring", || raw(libc::SYS_keyctl, [0, 0, 0])),
+    ("reboot", || raw(libc::SYS_reboot, [0, 0, 0])),
+    ("set-clock", set_clock),
+    ("raise-limits", raise_limits),
+];
+
+fn main() {
+    let named = std::env::args().find_map(|arg| {
+        arg.split_whitespace()
+            .find_map(|word| word.strip_prefix("attempt=").map(str::to_owned))
+    });
+    let Some(name) = named else {
+        let names: Vec<&str> = ATTEMPTS.iter().map(|(name, _)| *name).collect();
+        println!("{}", names.join("\n"));
+        return;
+    };
+    let Some((_, attempt)) = ATTEMPTS.iter().find(|(known, _)| *known == name) else {
+        eprintln!("no attempt is called {name}");
+        std::process::exit(2);
+    };
+    // Outside a sandbox these attempts would succeed, on the machine of whoever tried.
+    if std::process::id() != 1 {
+        eprintln!("hostile-probe runs only as the first process of a pid namespace of its own");
+        std::process::exit(2);
+    }
+    match attempt() {
+        Ok(how) => println!("{how}"),
+        Err(error) => println!("refused {}", errno_name(&error)),
+    }
+    let _ = io::stdout().flush();
+    // Ends at once and by the one call that every filter allows.
+    // SAFETY: exit_group takes a status and does not return.
+    unsafe { libc::_exit(0) };
+}
+
+fn errno_name(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "EPERM".into(),
+        Some(libc::EACCES) => "EACCES".into(),
+        Some(libc::ENOENT) => "ENOENT".into(),
+        Some(libc::EROFS) => "EROFS".into(),
+        Some(libc::ESRCH) => "ESRCH".into(),
+        Some(libc::ENOSYS) => "ENOSYS".into(),
+        Some(libc::EINVAL) => "EINVAL".into(),
+        Some(libc::ENOSPC) => "ENOSPC".into(),
+        Some(other) => format!("errno {other}"),
+        None => error.to_string(),
+    }
+}
+
+fn outcome(result: libc::c_long) -> Result<String, io::Error> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok("ALLOWED".into())
+    }
+}
+
+fn path(text: &str) -> CString {
+    CString::new(text).expect("the paths here hold no NUL")
+}
+
+fn identity() -> Result<String, io::Error> {
+    // SAFETY: these calls take nothing and cannot fail.
+    let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+    // SAFETY: a count of 0 asks for the number of groups and writes nothing.
+    let groups = unsafe { libc::getgroups(0, std::ptr::null_mut()) };
+    Ok(format!("uid {uid} gid {gid} groups {groups}"))
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+fn capabilities() -> Result<String, io::Error> {
+    let mut header = CapHeader {
+        version: 0x2008_0522,
+        pid: 0,
+    };
+    let mut sets = [0u32; 6];
+    // SAFETY: version 3 of the header goes with two elements of three words, which `sets` holds.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: PR_CAPBSET_READ takes the capability's number.
+    let bounding = (0..41)
+        .filter(|cap| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *cap, 0, 0, 0) } == 1)
+        .count();
+    let effective = u64::from(sets[3]) << 32 | u64::from(sets[0]);
+    let permitted = u64::from(sets[4]) << 32 | u64::from(sets[1]);
+    Ok(format!(
+        "effective {effective:x} permitted {permitted:x} bounding {bounding}"
+    ))
+}
+
+fn no_new_privs() -> Result<String, io::Error> {
+    // SAFETY: PR_GET_NO_NEW_PRIVS takes no pointer.
+    Ok(format!("{}", unsafe {
+        libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+    }))
+}
+
+fn open_fds() -> Result<String, io::Error> {
+    // SAFETY: F_GETFD on any number is harmless.
+    let open: Vec<String> = (0..256)
+        .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0)
+        .map(|fd| fd.to_string())
+        .collect();
+    Ok(open.join(" "))
+}
+
+fn root_entries() -> Result<String, io::Error> {
+    let mut names: Vec<String> = std::fs::read_dir("/")?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(if names.is_empty() {
+        "empty".into()
+    } else {
+        names.join(" ")
+    })
+}
+
+fn socket(family: i32, kind: i32) -> Result<String, io::Error> {
+    // SAFETY: socket takes three numbers.
+    outcome(unsafe { libc::socket(family, kind, 0) }.into())
+}
+
+fn ptrace_parent() -> Result<String, io::Error> {
+    // SAFETY: PTRACE_ATTACH takes a pid; the address and data are not used.
+    let parent = unsafe { libc::getppid() };
+    // In a pid namespace of our own the parent is not to be named at all: 0.
+    let target = if parent == 0 { 2 } else { parent };
+    // SAFETY: as above.
+    outcome(unsafe { libc::ptrace(libc::PTRACE_ATTACH, target, 0, 0) })
+}
+
+fn read_parent_memory() -> Result<String, io::Error> {
+    let mut byte = 0u8;
+    let local = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let remote = libc::iovec {
+        iov_base: 0x40_0000 as *mut _,
+        iov_len: 1,
+    };
+    // SAFETY: the local vector points to one byte of ours; the remote address is the other process's.
+    outcome(
+        unsafe { libc::process_vm_readv(2, &raw const local, 1, &raw const remote, 1, 0) } as libc::c_long,
+    )
+}
+
+fn kill_everything() -> Result<String, io::Error> {
+    // SAFETY: signal 0 only asks whether anyone could be signalled.
+    outcome(unsafe { libc::kill(-1, 0) }.into())
+}
+
+fn mount_tmpfs() -> Result<String, io::Error> {
+    // SAFETY: all pointers are to NUL-terminated strings of ours or null.
+    outcome(
+        unsafe {
+            libc::mount(
+                path("none").as_ptr(),
+                path("/").as_ptr(),
+                path("tmpfs").as_ptr(),
+                0,
+                std::ptr::null(),
+            )
+        }
+        .into(),
+    )
+}
+
+fn umount_root() -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours.
+    outcome(unsafe { libc::umount2(path("/").as_ptr(), libc::MNT_DETACH) }.into())
+}
+
+fn open(name: &str) -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours.
+    outcome(unsafe { libc::open(path(name).as_ptr(), libc::O_RDONLY) }.into())
+}
+
+fn write_root() -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours.
+    outcome(
+        unsafe {
+            libc::open(
+                path("/left-behind").as_ptr(),
+                libc::O_CREAT | libc::O_WRONLY,
+                0o600,
+            )
+        }
+        .into(),
+    )
+}
+
+fn make_device() -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours; device 1:1 is /dev/mem.
+    outcome(unsafe { libc::mknod(path("/mem").as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(1, 1)) }.into())
+}
+
+fn chroot() -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours.
+    outcome(unsafe { libc::chroot(path("/").as_ptr()) }.into())
+}
+
+fn new_user_namespace() -> Result<String, io::Error> {
+    // SAFETY: unshare takes flags.
+    outcome(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())
+}
+
+fn become_root() -> Result<String, io::Error> {
+    // SAFETY: setresuid takes three ids.
+    outcome(unsafe { libc::setresuid(0, 0, 0) }.into())
+}
+
+fn fork() -> Result<String, io::Error> {
+    // SAFETY: the child ends at once without touching anything.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    outcome(pid.into())
+}
+
+fn exec_shell() -> Result<String, io::Error> {
+    let shell = path("/bin/sh");
+    let argv = [shell.as_ptr(), std::ptr::null()];
+    // SAFETY: both arrays end with null and hold NUL-terminated strings.
+    outcome(unsafe { libc::execve(shell.as_ptr(), argv.as_ptr(), [std::ptr::null()].as_ptr()) }.into())
+}
+
+fn load_module() -> Result<String, io::Error> {
+    raw(libc::SYS_finit_module, [0, 0, 0])
+}
+
+fn raw(number: libc::c_long, args: [libc::c_long; 3]) -> Result<String, io::Error> {
+    // SAFETY: every call here is made with numbers or null pointers, which the kernel refuses if it reads them.
+    outcome(unsafe { libc::syscall(number, args[0], args[1], args[2], 0, 0) })
+}
+
+fn set_clock() -> Result<String, io::Error> {
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the timespec is ours.
+    outcome(unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &raw const time) }.into())
+}
+
+fn raise_limits() -> Result<String, io::Error> {
+    let limit = libc::rlimit {
+        rlim_cur: 1 << 20,
+        rlim_max: 1 << 20,
+    };
+    // SAFETY: the limit is ours.
+    outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into())
+}
