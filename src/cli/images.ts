@@ -1,0 +1,53 @@
+/** images: what the store holds. */
+
+import { openStore } from "../image/store.ts";
+import { formatBytes } from "../spec/units.ts";
+import type { Invocation } from "./command.ts";
+import { openContext } from "./context.ts";
+import type { ImagesOptions } from "./flags.ts";
+import { type ImageDocument, imageDocument } from "./image-document.ts";
+import { printAnswer, printLines } from "./output.ts";
+import { ago } from "./sandbox-document.ts";
+import { type Column, renderTable } from "./table.ts";
+
+/** Prints every reference; platforms that are named but were not fetched stand in parentheses. */
+export async function handle({ options, globals, terminal }: Invocation<ImagesOptions>): Promise<number> {
+  const context = await openContext(globals);
+  const store = openStore(context.roots.lib);
+  const references = store.references();
+  if (options.quiet) {
+    const digests = new Set(references.map(({ descriptor }) => descriptor.digest));
+    printLines(
+      terminal,
+      [...digests].map((digest) => (options.noTrunc ? digest : shortDigest(digest))),
+    );
+    return 0;
+  }
+  const documents = references.map((reference) => imageDocument(store, reference));
+  await printAnswer(terminal, options.output, documents, () =>
+    renderTable(terminal, columns(options.noTrunc, Date.now()), documents),
+  );
+  return 0;
+}
+
+/** As docker shows digests: the first 12 digits. */
+export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, "").slice(0, 12);
+
+const columns = (whole: boolean, now: number): readonly Column<ImageDocument>[] => [
+  { title: "REFERENCE", cell: ({ reference }) => reference },
+  { title: "DIGEST", cell: ({ digest }) => (whole ? digest : shortDigest(digest)) },
+  {
+    title: "PLATFORMS",
+    cell: ({ manifests }) =>
+      manifests.map(({ platform, stored }) => (stored ? platform : `(${platform})`)).join(", ") || "-",
+    ...(whole ? {} : { maxWidth: 60 }),
+  },
+  { title: "SIZE", align: "right", cell: ({ sizeBytes }) => formatBytes(sizeBytes) },
+  {
+    title: "CREATED",
+    cell: ({ manifests }) => {
+      const created = manifests.find((manifest) => manifest.created !== null)?.created ?? null;
+      return created === null ? "-" : ago(created, now);
+    },
+  },
+];

@@ -1,0 +1,89 @@
+/** rmi: removes names of images, and then what nothing needs any more. */
+
+import { readdir } from "node:fs/promises";
+import { collectGarbage } from "../image/gc.ts";
+import { type Store, openStore } from "../image/store.ts";
+import type { Context } from "../lifecycle/context.ts";
+import { type SandboxView, listSandboxes } from "../lifecycle/store.ts";
+import { TripodError, errnoOf } from "../spec/errors.ts";
+import { formatBytes } from "../spec/units.ts";
+import type { Digest } from "../spec/values.ts";
+import { reportError } from "./cli.ts";
+import type { Invocation } from "./command.ts";
+import { openContext } from "./context.ts";
+import type { RmiOptions } from "./flags.ts";
+import { findStored } from "./stored-image.ts";
+
+/**
+ * Prints each name removed. A name whose image a sandbox uses is refused while it is the image's last, even with `force`: the sandbox's
+ * files would go. With `force`, what is not there is no error.
+ */
+export async function handle({ args, options, globals, terminal }: Invocation<RmiOptions>): Promise<number> {
+  const context = await openContext(globals);
+  const store = openStore(context.roots.lib);
+  const views = await allSandboxes(context);
+  let status = 0;
+  for (const name of new Set(args)) {
+    try {
+      const removed = await untag(store, views, name, options.force);
+      if (removed !== undefined) terminal.write(`${removed}\n`);
+    } catch (error) {
+      const exit = reportError(error, globals.debug, terminal);
+      status = status === 0 ? exit : status;
+    }
+  }
+  const result = await collectGarbage(store, { inUse: (await allSandboxes(context)).flatMap(digestsOf) });
+  if (result.bytes > 0) terminal.note(`freed ${formatBytes(result.bytes)}`);
+  return status;
+}
+
+async function untag(
+  store: Store,
+  views: readonly SandboxView[],
+  name: string,
+  force: boolean,
+): Promise<string | undefined> {
+  const stored = findStored(store, name);
+  if (stored === undefined) {
+    if (force) return undefined;
+    throw new TripodError(
+      "image-not-found",
+      `no image in the store is called ${JSON.stringify(name.slice(0, 200))}`,
+      {
+        exit: 1,
+        hint: "tripod images",
+      },
+    );
+  }
+  const { digest } = stored.descriptor;
+  const isLast = store
+    .references()
+    .every((other) => other.name === stored.name || other.descriptor.digest !== digest);
+  const user = views.find((view) => digestsOf(view).includes(digest));
+  if (isLast && user !== undefined)
+    throw new TripodError(
+      "image-in-use",
+      `${name} is used by the sandbox ${user.file.name} (${user.status})`,
+      {
+        hint: `tripod rm -f ${user.file.name}`,
+      },
+    );
+  await store.untag(stored.name);
+  return stored.name;
+}
+
+/** The sandboxes of every namespace: the store is one for all. */
+async function allSandboxes(context: Context): Promise<SandboxView[]> {
+  const entries = await readdir(context.roots.run, { withFileTypes: true }).catch((error: unknown) => {
+    if (errnoOf(error) === "ENOENT") return [];
+    throw error;
+  });
+  const namespaces = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
+  const views = await Promise.all(
+    namespaces.map(({ name }) => listSandboxes({ ...context, namespace: name })),
+  );
+  return views.flat();
+}
+
+const digestsOf = ({ file }: SandboxView): readonly Digest[] =>
+  file.image.index === undefined ? [file.image.manifest] : [file.image.manifest, file.image.index];
