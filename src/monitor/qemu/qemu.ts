@@ -36,23 +36,7 @@ const overheadBytes = (machine: Machine): number =>
 
 export const qemu: MonitorDriver = {
   features: { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd" },
-  needs: {
-    libraries: true,
-    files: [
-      {
-        names: ["qboot.rom", "pvh.bin", "linuxboot_dma.bin"],
-        dirs: ["/usr/local/share/qemu", "/usr/share/qemu", "/usr/share/qboot"],
-        at: dataDir,
-        modules: false,
-      },
-      // Where QEMU is built with modules, the emulator is one. It is looked for where it was installed.
-      {
-        names: ["accel-tcg-x86_64.so"],
-        dirs: ["/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu"],
-        modules: true,
-      },
-    ],
-  },
+  linked: "dynamic",
   overheadBytes,
   render,
 };
