@@ -50,7 +50,7 @@ export interface UnikernelWorkload {
   readonly offer: Extract<Offer, { mode: "unikernel" }>;
   readonly monitor: MonitorKind;
   readonly machine: Machine;
-  /** The monitor's program, and where its libraries are if its driver says `dynamic`. */
+  /** The monitor's program, and the files that its `ProgramNeeds` ask for. */
   readonly program: HostPath;
   readonly needs: readonly BindNeed[];
   /** Resolved in the image's layers. */

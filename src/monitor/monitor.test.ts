@@ -24,7 +24,9 @@ const disks: GuestBoot["disks"] = [
   { name: "storage", path: hostPath("/disks/a"), readonly: false, sectorBytes: 4096 },
   { name: "config", path: hostPath("/disks/b"), readonly: true },
 ];
-const needs = [{ from: hostPath("/lib/libc.so.6"), at: sandboxPath("/lib/libc.so.6") }];
+const needs = [
+  { from: hostPath("/lib/libc.so.6"), at: sandboxPath("/lib/libc.so.6"), executable: true },
+] as const;
 
 const driver = (kind: "hvt" | "spt" | "qemu", program = "/bin/tripod-tender"): MonitorDriver => {
   const found = monitorDriver(kind, program);

@@ -1,4 +1,4 @@
-/** What a monitor driver is: its features, and a pure rendering of a described guest to a `Launch`. */
+/** What a monitor driver is: its features, what its program needs on disk, and a pure rendering of a described guest to a `Launch`. */
 
 import type { HostPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
@@ -9,14 +9,27 @@ export interface RenderInput {
   readonly boot: GuestBoot;
   readonly machine: Machine;
   readonly program: HostPath;
-  /** Where a `dynamic` program's libraries, modules and firmware are on this host; empty for a static one. */
+  /** Shared libraries, modules and data files that `ProgramNeeds` asked for, as found on this host, those that hold code marked executable. */
   readonly needs: readonly BindNeed[];
+}
+
+/** Files that the program must find in its private root; `host/` looks for them. */
+export interface ProgramNeeds {
+  /** Whether the program is linked dynamically: its interpreter and libraries are needed at their own paths. */
+  readonly libraries: boolean;
+  /** Each of `names` that is found first in one of `dirs`, bound beneath `at`, or where it was found when `at` is absent. */
+  readonly files: readonly {
+    readonly names: readonly string[];
+    readonly dirs: readonly string[];
+    readonly at?: string;
+    /** Shared objects: their own libraries are needed too. */
+    readonly modules: boolean;
+  }[];
 }
 
 export interface MonitorDriver {
   readonly features: MonitorFeatures;
-  /** `dynamic`: its private root must hold the host's libraries; `static`: nothing. */
-  readonly linked: "static" | "dynamic";
+  readonly needs: ProgramNeeds;
   /** Bytes of memory that it takes beside the guest's own. */
   readonly overheadBytes: (machine: Machine) => number;
   /** Renders. Throws `memory-too-small`, `memory-invalid` or `no-fit` for a machine that it cannot make. */

@@ -9,7 +9,7 @@ import { type HostPath, hostPath, sandboxPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
 import { formatBytes } from "../spec/units.ts";
 import type { BindNeed, Launch, Machine, MonitorKind } from "../spec/values.ts";
-import { type MonitorDriver, type RenderInput, mebibyte } from "./monitor.ts";
+import { type MonitorDriver, type ProgramNeeds, type RenderInput, mebibyte } from "./monitor.ts";
 
 type Kind = Extract<MonitorKind, "hvt" | "spt">;
 
@@ -39,15 +39,17 @@ const features = (kind: Kind, taps: MonitorFeatures["taps"]): MonitorFeatures =>
 /** Our tender: static, and given everything by fd. */
 export const tender = (kind: Kind): MonitorDriver => ({
   features: features(kind, "fd"),
-  linked: "static",
+  needs: { libraries: false, files: [] },
   overheadBytes,
   render: (input) => renderTender(kind, input),
 });
 
+const dynamic: ProgramNeeds = { libraries: true, files: [] };
+
 /** Solo5's own program. */
 export const solo5Program = (kind: Kind): MonitorDriver => ({
   features: features(kind, "none"),
-  linked: "dynamic",
+  needs: dynamic,
   overheadBytes,
   render: (input) => renderSolo5(kind, input),
 });
@@ -144,11 +146,7 @@ function renderSolo5(kind: Kind, { boot, machine, program, needs }: RenderInput)
     ],
     opens: [],
     taps: [],
-    binds: [
-      ...needs.map((need) => ({ ...need, executable: true }) as const),
-      { from: boot.kernel, at: sandboxPath("/kernel") },
-      ...disks,
-    ],
+    binds: [...needs, { from: boot.kernel, at: sandboxPath("/kernel") }, ...disks],
     devices: kind === "hvt" ? [{ from: hostPath("/dev/kvm"), at: sandboxPath("/dev/kvm") }] : [],
     overheadBytes: overheadBytes(machine),
   };

@@ -36,7 +36,23 @@ const overheadBytes = (machine: Machine): number =>
 
 export const qemu: MonitorDriver = {
   features: { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd" },
-  linked: "dynamic",
+  needs: {
+    libraries: true,
+    files: [
+      {
+        names: ["qboot.rom", "pvh.bin"],
+        dirs: ["/usr/local/share/qemu", "/usr/share/qemu", "/usr/share/qboot"],
+        at: dataDir,
+        modules: false,
+      },
+      // Where QEMU is built with modules, the emulator is one. It is looked for where it was installed.
+      {
+        names: ["accel-tcg-x86_64.so"],
+        dirs: ["/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu"],
+        modules: true,
+      },
+    ],
+  },
   overheadBytes,
   render,
 };
@@ -75,7 +91,7 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
     })),
     taps: taps.map(({ nic, at }) => ({ name: nic.tap, at })),
     binds: [
-      ...needs.map((need) => ({ ...need, executable: true }) as const),
+      ...needs,
       { from: boot.kernel, at: sandboxPath("/kernel") },
       ...(initrd === undefined ? [] : [{ from: initrd, at: sandboxPath("/initrd") }]),
     ],
