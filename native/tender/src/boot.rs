@@ -1,13 +1,32 @@
 //! What both ABIs put in front of the guest: the command line, and the image loaded into its memory.
 
+use crate::devices::Device;
 use crate::elf::{Placement, ReadAt};
 use crate::failure::{Failure, Result};
+use crate::manifest::Manifest;
 use crate::memory::GuestMemory;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 /// Bytes of the area for the guest's command line, the closing NUL included.
 pub const COMMAND_LINE_SIZE: usize = 8192;
+
+/// All that a guest is started with.
+pub struct Launch<'a> {
+    /// The executable's name in messages.
+    pub name: &'a str,
+    pub file: &'a dyn ReadAt,
+    pub placement: &'a Placement,
+    pub manifest: &'a Manifest,
+    /// One device for each entry of the manifest.
+    pub devices: &'a [Device],
+    /// With the closing NUL.
+    pub command_line: &'a [u8],
+    /// Bytes; a multiple of 1 MiB.
+    pub memory_size: u64,
+    /// Makes heap and stack executable (`--x-exec-heap`).
+    pub executable_heap: bool,
+}
 
 /// The arguments after KERNEL joined by single spaces, with the closing NUL.
 pub fn command_line(args: &[OsString]) -> Result<Vec<u8>> {

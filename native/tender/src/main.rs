@@ -94,7 +94,7 @@ fn run(
         })?;
     let command_line = boot::command_line(args).map_err(told)?;
     let memory_size = settings.memory_mib << 20;
-    let launch = |memory_size, placement| spt::Launch {
+    let launch = |memory_size, placement| boot::Launch {
         name: &name,
         file: &file,
         placement,

@@ -5,11 +5,8 @@ mod enter;
 mod filter;
 mod wait;
 
-use crate::boot::{self, COMMAND_LINE_SIZE};
-use crate::devices::Device;
-use crate::elf::{Placement, ReadAt};
+use crate::boot::{self, COMMAND_LINE_SIZE, Launch};
 use crate::failure::{Failure, Result};
-use crate::manifest::Manifest;
 use crate::memory::{GuestMemory, IMAGE_BASE};
 use std::convert::Infallible;
 
@@ -17,23 +14,6 @@ use std::convert::Infallible;
 const MEMORY_START: u64 = 0x1_0000;
 const BOOT_INFO: u64 = 0x1_1000;
 const BOOT_INFO_SIZE: u64 = 40;
-
-/// All that a guest is started with.
-pub struct Launch<'a> {
-    /// The executable's name in messages.
-    pub name: &'a str,
-    pub file: &'a dyn ReadAt,
-    pub placement: &'a Placement,
-    pub manifest: &'a Manifest,
-    /// One device for each entry of the manifest.
-    pub devices: &'a [Device],
-    /// With the closing NUL.
-    pub command_line: &'a [u8],
-    /// Bytes; a multiple of 1 MiB.
-    pub memory_size: u64,
-    /// Makes heap and stack executable (`--x-exec-heap`).
-    pub executable_heap: bool,
-}
 
 /// Loads the guest and becomes it. Returns only where that fails.
 pub fn run(launch: &Launch) -> Result<Infallible> {
