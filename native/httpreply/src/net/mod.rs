@@ -5,6 +5,7 @@ mod announce;
 mod peer;
 mod port;
 
+use core::mem::MaybeUninit;
 use core::net::Ipv4Addr;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
@@ -30,25 +31,26 @@ const SPARE: usize = 16;
 /// DHCP option 12, the client's name (RFC 2132, 3.14).
 const DHCP_HOST_NAME: u8 = 12;
 
-/// All memory of the stack. About 0.6 MiB, hence a static: `static STORAGE: Once<Storage>`.
+/// All memory of the stack. About 0.6 MiB, hence a static: `static STORAGE: Once<Storage>`. What does not begin as zeros is
+/// uninitialised, so that the static lies in `.bss` and takes no room in the file.
 pub struct Storage {
-    sockets: [SocketStorage<'static>; SOCKETS + 1],
+    sockets: MaybeUninit<[SocketStorage<'static>; SOCKETS + 1]>,
     receive: [[u8; RECEIVE_BYTES]; SOCKETS],
     send: [[u8; SEND_BYTES]; SOCKETS],
     connections: [Connection; SOCKETS],
     hostname: [u8; crate::boot::HOSTNAME_LIMIT],
-    options: [DhcpOption<'static>; 1],
+    options: MaybeUninit<[DhcpOption<'static>; 1]>,
 }
 
 impl Storage {
     pub const fn new() -> Self {
         Self {
-            sockets: [SocketStorage::EMPTY; SOCKETS + 1],
+            sockets: MaybeUninit::uninit(),
             receive: [[0; RECEIVE_BYTES]; SOCKETS],
             send: [[0; SEND_BYTES]; SOCKETS],
             connections: [const { Connection::new() }; SOCKETS],
             hostname: [0; crate::boot::HOSTNAME_LIMIT],
-            options: [DhcpOption { kind: DHCP_HOST_NAME, data: &[] }],
+            options: MaybeUninit::uninit(),
         }
     }
 }
@@ -87,7 +89,7 @@ impl<M: Machine> Stack<M> {
         config.random_seed = seed;
         let mut port = Port::new(machine, link);
         let mut interface = Interface::new(config, &mut port, now);
-        let mut sockets = SocketSet::new(&mut storage.sockets[..]);
+        let mut sockets = SocketSet::new(&mut storage.sockets.write([SocketStorage::EMPTY; SOCKETS + 1])[..]);
         let mut buffers = storage.receive.iter_mut().zip(&mut storage.send).zip(&mut storage.connections);
         let peers = core::array::from_fn(|_| {
             // As many buffers as peers: the arrays have one length.
@@ -111,8 +113,8 @@ impl<M: Machine> Stack<M> {
                 if let Some(name) = boot.hostname {
                     let place = &mut storage.hostname[..name.len()];
                     place.copy_from_slice(name.as_bytes());
-                    storage.options = [DhcpOption { kind: DHCP_HOST_NAME, data: place }];
-                    socket.set_outgoing_options(&storage.options);
+                    let option = DhcpOption { kind: DHCP_HOST_NAME, data: place };
+                    socket.set_outgoing_options(storage.options.write([option]));
                 }
                 Some(sockets.add(socket))
             }
