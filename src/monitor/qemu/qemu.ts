@@ -18,6 +18,7 @@ const translationMib = 32;
 /** The `microvm` machine without ACPI has this many virtio-mmio slots. */
 const maxDevices = 8;
 const dataDir = "/usr/share/qemu";
+const moduleDir = "/usr/lib/qemu-modules";
 
 /** Words of every QEMU command line of ours. */
 const always = [
@@ -45,10 +46,11 @@ export const qemu: MonitorDriver = {
         at: dataDir,
         modules: false,
       },
-      // Where QEMU is built with modules, the emulator is one. It is looked for where it was installed.
+      // Where QEMU is built with modules, the emulator is one.
       {
         names: ["accel-tcg-x86_64.so"],
         dirs: ["/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu"],
+        at: moduleDir,
         modules: true,
       },
     ],
@@ -82,7 +84,8 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
       ...disks.flatMap(({ disk, at }, index) => diskArguments(disk, index, at)),
       ...taps.flatMap(({ nic, at }, index) => nicArguments(nic, index, at)),
     ],
-    env: [],
+    // It looks for modules beside its own program, which its private root does not hold.
+    env: [`QEMU_MODULE_DIR=${moduleDir}`],
     opens: disks.map(({ disk, at }) => ({
       name: `block-${disk.name}`,
       path: disk.path,
