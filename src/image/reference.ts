@@ -63,11 +63,13 @@ export function parseReference(text: string): Reference {
   return { host, path, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
 
+/** docker's rule: what has a dot, a colon or a capital, or is localhost, is a host. */
+const isHostName = (first: string): boolean => first === "localhost" || /[.:A-Z]/.test(first);
+
 function splitHost(name: string): { host: string; path: string } {
   const slash = name.indexOf("/");
   const first = slash < 0 ? "" : name.slice(0, slash);
-  // docker's rule: what has a dot, a colon or a capital, or is localhost, is a host.
-  const isHost = first === "localhost" || /[.:A-Z]/.test(first);
+  const isHost = isHostName(first);
   const host = isHost ? first : "docker.io";
   const path = isHost ? name.slice(slash + 1) : name;
   if (host !== "docker.io" && host !== "index.docker.io") return { host, path };
@@ -81,14 +83,11 @@ export function canonicalName(reference: Reference): string {
   return `${reference.host}/${reference.path}${tag}${digest}`;
 }
 
-/** The spelling for people: without docker.io and `library/`. */
+/** The spelling for people: without docker.io and `library/`, where it still reads back as the same image. */
 export function familiarName(reference: Reference): string {
   const name = canonicalName(reference);
   if (reference.host !== "docker.io") return name;
-  const short = name.slice("docker.io/".length);
-  const rest = short.slice("library/".length);
-  // `docker.io/library/a/b` must keep its library; `docker.io/a/b` needs none.
-  return reference.path.startsWith("library/") && !reference.path.slice("library/".length).includes("/")
-    ? rest
-    : short;
+  const parts = reference.path.split("/");
+  if (parts.length === 2 && parts[0] === "library") return name.slice("docker.io/library/".length);
+  return isHostName(parts[0] ?? "") ? name : name.slice("docker.io/".length);
 }

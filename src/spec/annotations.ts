@@ -12,7 +12,7 @@ import { nearest } from "./nearest.ts";
 import type { Annotations } from "./oci.ts";
 import { present } from "./present.ts";
 import { type UntrustedPath, untrustedPath } from "./paths.ts";
-import { type GuestKind, type Mode, type MonitorKind, guestKinds, modes, monitorKinds } from "./values.ts";
+import { type GuestKind, type MonitorKind, guestKinds, modes, monitorKinds } from "./values.ts";
 
 export const ownPrefix = "dev.tripod.";
 export const uruncPrefix = "com.urunc.unikernel.";
@@ -34,7 +34,8 @@ type OwnKey = keyof typeof ownKeys;
 
 /** What our own keys say. */
 export type OwnMetadata =
-  | { readonly mode: Exclude<Mode, "unikernel"> }
+  | { readonly mode: "container" }
+  | { readonly mode: "microvm" }
   | {
       readonly mode: "unikernel";
       readonly guest: GuestKind;

@@ -5,6 +5,6 @@ type Present<Value> = {
 } & { [Key in keyof Value as undefined extends Value[Key] ? Key : never]?: Exclude<Value[Key], undefined> };
 
 /** The object without its undefined members. */
-export const present = <Value extends object>(value: Value): Present<Value> =>
+export const present = <const Value extends object>(value: Value): Present<Value> =>
   // The one cast: fromEntries forgets the names that the type above has counted.
   Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Present<Value>;
