@@ -4,7 +4,7 @@
 
 mod options;
 
-pub use options::{Refusal, Settings, interpret};
+pub use options::{Refusal, Settings, interpret, kvm_fd};
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -26,7 +26,7 @@ pub fn open(inherited: Option<RawFd>) -> Result<Kvm> {
     let version = kvm.get_api_version();
     if version != API_VERSION {
         return Err(Failure::new(format!(
-            "KVM: API version {version} is not {API_VERSION}: not a KVM device?"
+            "KVM: API version {version} is not {API_VERSION}, so this is no KVM"
         )));
     }
     if !kvm.check_extension(Cap::UserMemory) {
@@ -38,6 +38,15 @@ pub fn open(inherited: Option<RawFd>) -> Result<Kvm> {
 impl Machine {
     /// A machine whose memory is all of `memory`, which must live as long.
     pub fn new(kvm: &Kvm, memory: &GuestMemory) -> Result<Machine> {
+        Machine::prepared(kvm, memory, |_| Ok(()))
+    }
+
+    /// The same, with `prepare` done before it has a processor.
+    pub fn prepared(
+        kvm: &Kvm,
+        memory: &GuestMemory,
+        prepare: impl FnOnce(&VmFd) -> Result<()>,
+    ) -> Result<Machine> {
         let vm = kvm
             .create_vm()
             .map_err(|error| failure("KVM: ioctl (CREATE_VM) failed", error))?;
@@ -51,6 +60,7 @@ impl Machine {
         // SAFETY: the range is the mapping of `memory`, which is never unmapped.
         unsafe { vm.set_user_memory_region(region) }
             .map_err(|error| failure("KVM: ioctl (SET_USER_MEMORY_REGION) failed", error))?;
+        prepare(&vm)?;
         let vcpu = vm
             .create_vcpu(0)
             .map_err(|error| failure("KVM: ioctl (CREATE_VCPU) failed", error))?;
