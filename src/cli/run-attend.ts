@@ -1,0 +1,52 @@
+/** Stays with a sandbox in the foreground: passes signals and window sizes on, ends as it ends. Its bytes do not pass through here. */
+
+import type { Running } from "../lifecycle/run.ts";
+import type { Exit } from "../spec/protocol.ts";
+import { TripodError } from "../spec/errors.ts";
+import type { Terminal } from "./terminal.ts";
+
+const kill = 9;
+/** How long the warden may take to undo what it made once the workload has ended. */
+const undoDeadlineMs = 60_000;
+
+/** Resolves with the workload's exit status when it has ended and what was made for it is undone. */
+export async function attend({ file, warden }: Running, terminal: Terminal): Promise<number> {
+  const closed = new Promise<void>((resolve) => (warden.onClose = resolve));
+  let asked = 0;
+  const onSignal = (): void => {
+    asked += 1;
+    // A refusal means that it has ended already: the exit is on its way.
+    if (asked === 1) warden.stop().catch(() => {});
+    else warden.signal(kill).catch(() => {});
+  };
+  const onResize = (): void => {
+    warden.resize(process.stdout.rows, process.stdout.columns).catch(() => {});
+  };
+  const raw = file.terminal && terminal.inputIsTerminal;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  if (file.terminal && terminal.isTerminal) process.stdout.on("resize", onResize);
+  if (raw) process.stdin.setRawMode(true);
+  try {
+    const exit = await endOf(warden, file.name);
+    // It still undoes: what we leave behind when we return is nothing.
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, undoDeadlineMs).unref())]);
+    return exit.exitCode;
+  } finally {
+    if (raw) process.stdin.setRawMode(false);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, onSignal);
+    process.stdout.off("resize", onResize);
+  }
+}
+
+async function endOf(warden: Running["warden"], name: string): Promise<Exit> {
+  try {
+    return await warden.wait();
+  } catch (error) {
+    if (error instanceof TripodError && error.code === "warden-gone")
+      throw new TripodError("warden-gone", `${name}: its warden was killed, and the sandbox with it`, {
+        cause: error,
+        hint: `tripod rm -f ${name}`,
+      });
+    throw error;
+  }
+}

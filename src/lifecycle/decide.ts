@@ -1,0 +1,50 @@
+/** Steps 3 to 5 of the walk: an image's offers, the node's facts, the decision. `run`, `--dry-run` and `explain` share it. */
+
+import { type NodeFacts, gatherFacts } from "../host/facts/facts.ts";
+import { type Image, offersOf } from "../image/image.ts";
+import type { Offers } from "../image/offers.ts";
+import type { Store } from "../image/store.ts";
+import { supportsOf } from "../monitor/index.ts";
+import { select } from "../select/select.ts";
+import type { Decision, Wish } from "../spec/values.ts";
+import type { Context } from "./context.ts";
+import type { Stages } from "./stages.ts";
+
+export interface Decided {
+  readonly offers: Offers;
+  readonly facts: NodeFacts;
+  readonly decision: Decision;
+}
+
+export interface DecideOptions {
+  readonly wish: Wish;
+  /** Called before a first probe of the machine, which takes a moment. */
+  readonly onProbe?: () => void;
+  readonly stages?: Stages;
+}
+
+/** Decides. Never throws for what does not fit: the decision says so. The caller holds a lease of the store. */
+export async function decide(
+  context: Context,
+  store: Store,
+  image: Image,
+  options: DecideOptions,
+): Promise<Decided> {
+  const offers = await offersOf(store, image, { warden: context.programs.warden });
+  options.stages?.end("image");
+  const facts = await gatherFacts({
+    ...context,
+    ...(options.onProbe === undefined ? {} : { onProbe: options.onProbe }),
+  });
+  options.stages?.end("facts");
+  const decision = select({
+    image: image.reference,
+    offers: offers.offers,
+    facts,
+    wish: options.wish,
+    policy: context.config.policy,
+    supports: supportsOf(facts.monitors),
+  });
+  options.stages?.end("decide");
+  return { offers, facts, decision };
+}
