@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { type BundleInput, bundleConfig } from "../spec/bundle.ts";
+import { TripodError } from "../spec/errors.ts";
+import { dualStack, pvhOffer, sandboxFile, sptOffer } from "../spec/fixtures.ts";
+import { hostPath, sandboxPath } from "../spec/paths.ts";
+import type { Plan, Step, StepKind } from "../spec/plan.ts";
+import type { NetFacts } from "../spec/protocol.ts";
+import type { SandboxFile } from "../spec/values.ts";
+import { launch, prepare } from "./index.ts";
+import type { ContainerWorkload, ModeInput, UnikernelWorkload } from "./input.ts";
+
+const mebibyte = 1024 * 1024;
+const stateDir = hostPath("/run/tripod/default/0123456789abcdef0123456789abcdef");
+
+const spt: UnikernelWorkload = {
+  mode: "unikernel",
+  offer: sptOffer,
+  monitor: "spt",
+  machine: { arch: "amd64", memoryBytes: 16 * mebibyte, vcpus: 1, kvm: false },
+  program: hostPath("/opt/tripod/bin/tripod-tender"),
+  needs: [],
+  kernel: hostPath("/var/lib/tripod/layers/5/kernel"),
+  args: ["port=80"],
+  env: ["A=1"],
+  netDevices: ["service0"],
+  disks: [],
+};
+const qemu: UnikernelWorkload = {
+  ...spt,
+  offer: pvhOffer,
+  monitor: "qemu",
+  machine: { ...spt.machine, kvm: true },
+  program: hostPath("/usr/bin/qemu-system-x86_64"),
+  needs: [
+    { from: hostPath("/usr/lib64"), at: sandboxPath("/lib64"), executable: true },
+    { from: hostPath("/usr/share/qemu/qboot.rom"), at: sandboxPath("/usr/share/qemu/qboot.rom") },
+  ],
+  netDevices: [],
+};
+const bundle: BundleInput = {
+  arch: "amd64",
+  image: { Entrypoint: ["/httpreply"], Env: ["PATH=/"] },
+  wish: { args: [], env: [] },
+  inherited: {},
+  user: { uid: 0, gid: 0 },
+  hostname: "web",
+  rootPath: "../rootfs",
+  readonlyRoot: false,
+  cgroupsPath: `/tripod/default/${sandboxFile.id}`,
+  limits: sandboxFile.limits,
+  terminal: false,
+  volumes: [],
+  tmpfs: [],
+  files: [],
+};
+const container: ContainerWorkload = {
+  mode: "container",
+  runtime: "runc",
+  program: hostPath("/usr/sbin/runc"),
+  lowers: [hostPath("/var/lib/tripod/layers/b"), hostPath("/var/lib/tripod/layers/a")],
+  overlay: true,
+  config: bundleConfig(bundle),
+};
+
+const inputOf = (workload: ModeInput["workload"], change: Partial<SandboxFile> = {}): ModeInput => ({
+  sandbox: { ...sandboxFile, ...change },
+  stateDir,
+  hostname: "web",
+  cniPluginDirs: [hostPath("/usr/lib/cni")],
+  hostDns: { servers: ["127.0.0.53", "192.0.2.53"], search: [], options: ["ndots:1"] },
+  stdio: { terminal: false, stdin: "null", tee: true, log: { maxBytes: 16 * mebibyte, files: 3 } },
+  workload,
+});
+
+const noNet: NetFacts = { interfaces: [], routes: [], dns: { servers: [], search: [] } };
+
+/** Base64 as text where it is text, so that a reviewer can read the golden files; a filter as its length. */
+const readable = (plan: Plan): unknown =>
+  JSON.parse(
+    JSON.stringify(plan, (key, value: unknown) => {
+      if (typeof value !== "string") return value;
+      if (key === "content") return `text: ${Buffer.from(value, "base64").toString()}`;
+      return key === "seccomp" ? "a filter" : value;
+    }),
+  );
+
+const both = (input: ModeInput, net: NetFacts): { ground: Plan; launched: Plan } => ({
+  ground: prepare(input),
+  launched: launch(input, net).plan,
+});
+
+const cases = {
+  "unikernel-spt": () => both(inputOf(spt), dualStack),
+  "unikernel-spt-none": () => both(inputOf(spt, { network: "none", ports: [] }), noNet),
+  "unikernel-qemu": () => both(inputOf(qemu), dualStack),
+  container: () => both(inputOf(container), dualStack),
+  "container-none-copy": () =>
+    both(inputOf({ ...container, overlay: false, stopSignal: 3 }, { network: "none", ports: [] }), noNet),
+} as const;
+
+// `UPDATE_GOLDEN=1 node --test 'src/mode/*.test.ts'` writes them anew; the diff is for the reviewer.
+for (const [name, plans] of Object.entries(cases))
+  test(`the plans of ${name} are golden/${name}.json`, () => {
+    const path = join(import.meta.dirname, "golden", `${name}.json`);
+    const { ground, launched } = plans();
+    const value = { ground: readable(ground), launch: readable(launched) };
+    if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+    assert.deepEqual(value, JSON.parse(readFileSync(path, "utf8")));
+  });
+
+const stepsOf = (plans: { ground: Plan; launched: Plan }): Step[] => [
+  ...plans.ground.steps,
+  ...plans.launched.steps,
+];
+const oneOf = <Kind extends StepKind>(steps: readonly Step[], kind: Kind): Extract<Step, { do: Kind }> => {
+  const found = steps.filter((step): step is Extract<Step, { do: Kind }> => step.do === kind);
+  assert.equal(found.length, 1, kind);
+  const [step] = found;
+  assert.ok(step !== undefined);
+  return step;
+};
+
+test("every fd that a spawn is given was opened earlier in the same plan, and every other opened one is not left over", () => {
+  for (const plans of Object.values(cases)) {
+    const { launched } = plans();
+    const spawn = launched.steps.find((step) => step.do === "spawn");
+    if (spawn === undefined) continue;
+    const opened = launched.steps.flatMap((step) =>
+      step.do === "open" || step.do === "tap" ? [step.name] : [],
+    );
+    assert.deepEqual(spawn.fds.map(({ name }) => name).toSorted(), opened.toSorted());
+    assert.equal(launched.steps.at(-1), spawn);
+  }
+});
+
+test("a monitor runs in new namespaces of every kind, as nobody else, and cannot dump core", () => {
+  for (const name of ["unikernel-spt", "unikernel-spt-none", "unikernel-qemu"] as const) {
+    const steps = stepsOf(cases[name]());
+    const { make, join: joined } = oneOf(steps, "namespaces");
+    assert.deepEqual([...make].toSorted(), ["cgroup", "ipc", "mount", "network", "pid", "uts"]);
+    assert.deepEqual(joined, []);
+    const spawn = oneOf(steps, "spawn");
+    assert.equal(spawn.as.uid, 700_001);
+    assert.ok(spawn.rlimits.some(({ type, hard }) => type === "core" && hard === 0));
+  }
+});
+
+test("a monitor without credentials of its own is never planned", () => {
+  const { credentials: _, ...without } = sandboxFile;
+  const rootly = { ...sandboxFile, credentials: { uid: 0, gid: 5, groups: [] } };
+  for (const sandbox of [without, rootly])
+    assert.throws(
+      () => launch({ ...inputOf(spt), sandbox }, dualStack),
+      (error) => error instanceof TripodError && error.code === "bug",
+    );
+});
+
+test("the memory limit is the guest's memory and the monitor's overhead; the user's other limits stay", () => {
+  const { limits } = oneOf(stepsOf(cases["unikernel-qemu"]()), "cgroup");
+  assert.ok((limits.memoryBytes ?? 0) >= 16 * mebibyte + 64 * mebibyte);
+  assert.equal(limits.cpuQuotaUs, 50_000);
+  assert.equal(limits.pids, 128);
+  assert.equal(oneOf(prepare(inputOf(spt, { limits: { pids: 7 } })).steps, "cgroup").limits.pids, 7);
+});
+
+test("without a network a declared device gets a tap that takes nobody's frames", () => {
+  const tap = oneOf(stepsOf(cases["unikernel-spt-none"]()), "tap");
+  assert.equal(tap.redirect, undefined);
+  assert.equal(oneOf(stepsOf(cases["unikernel-spt"]()), "tap").redirect, "eth0");
+});
+
+const limited = (workload: UnikernelWorkload): boolean =>
+  oneOf(launch(inputOf(workload), dualStack).plan.steps, "spawn").rlimits.some(
+    ({ type, hard }) => type === "fsize" && hard === 0,
+  );
+
+test("files to write are bounded: none without a writable disk", () => {
+  const disk = { name: "storage", path: hostPath("/disks/a"), readonly: false };
+  assert.equal(limited(spt), true);
+  assert.equal(limited({ ...spt, disks: [{ ...disk, readonly: true }] }), true);
+  assert.equal(limited({ ...spt, disks: [disk] }), false);
+});
+
+const refused = (workload: UnikernelWorkload): void =>
+  assert.throws(
+    () => launch(inputOf(workload), dualStack),
+    (error) => error instanceof TripodError && error.code === "no-fit",
+  );
+
+test("what cannot be described or driven is an error before anything is done", () => {
+  refused({ ...spt, offer: { ...sptOffer, guest: "mirage" } });
+  refused({ ...spt, monitor: "firecracker" });
+});
+
+test("a dry run can show what the monitor was rendered to", () => {
+  assert.equal(launch(inputOf(spt), dualStack).launch?.argv[0], "tripod-tender");
+  assert.equal(launch(inputOf(container), dualStack).launch, undefined);
+});
