@@ -47,9 +47,10 @@ test("the command is merged by docker's rules", () => {
   refuses("usage", /no program to run/, () => bundleConfig({ ...input, image: {} }));
 });
 
+const env = (words: readonly string[]) =>
+  environmentOf({ Env: ["A=1", "B=2"] }, { args: [], env: words }, { OURS: "o=p" });
+
 test("variables replace each other by name; a bare name takes ours or is left out", () => {
-  const env = (words: readonly string[]) =>
-    environmentOf({ Env: ["A=1", "B=2"] }, { args: [], env: words }, { OURS: "o=p" });
   assert.deepEqual(env(["A=3", "OURS", "GONE"]), ["A=3", "B=2", "OURS=o=p"]);
   assert.deepEqual(env(["B="]), ["A=1", "B="]);
   refuses("usage", /not an environment variable/, () => env(["=x"]));
@@ -85,8 +86,9 @@ test("a user other than root starts without capabilities", () => {
   assert.deepEqual(capabilities.bounding, defaultCapabilities);
 });
 
+const resources = (limits: BundleInput["limits"]) => bundleConfig({ ...input, limits }).linux.resources;
+
 test("limits become resources, and absent ones stay absent", () => {
-  const resources = (limits: BundleInput["limits"]) => bundleConfig({ ...input, limits }).linux.resources;
   const devices = [{ allow: false, access: "rwm" }];
   assert.deepEqual(resources({}), { devices });
   assert.deepEqual(resources({ memoryBytes: 64, cpuQuotaUs: 5000, pids: 9, cpusetCpus: "0" }), {
