@@ -15,8 +15,11 @@ export async function runCommandLine(
   env: Readonly<Record<string, string | undefined>>,
   terminal: Terminal,
 ): Promise<number> {
+  // Until the line is read: a workload's own `--debug` is not ours.
+  let debug = wantsDebug(argv);
   try {
     const parsed = parse(argv, commands, env);
+    debug = parsed.do === "call" && parsed.globals.debug;
     switch (parsed.do) {
       case "help":
         terminal.write(parsed.text);
@@ -32,7 +35,7 @@ export async function runCommandLine(
         });
     }
   } catch (error) {
-    return reportError(error, wantsDebug(argv), terminal);
+    return reportError(error, debug, terminal);
   }
 }
 

@@ -17,7 +17,12 @@ import { wishOf } from "./wish.ts";
  * Prints the table and, on stderr, the choice in a sentence. The document is `{schema, image, digest, chosen, sentence, rows, ignored}`.
  * Status 0 when something fits, 1 otherwise.
  */
-export async function handle({ args, options, globals, terminal }: Invocation<ExplainOptions>): Promise<number> {
+export async function handle({
+  args,
+  options,
+  globals,
+  terminal,
+}: Invocation<ExplainOptions>): Promise<number> {
   const [reference = ""] = args;
   const wish = wishOf(options);
   const context = await openContext(globals);

@@ -31,7 +31,13 @@ export async function imageFor(
       hint: `tripod pull ${reference}`,
     });
   const { fetchImage } = await import("./fetch-image.ts");
-  await fetchImage(context, store, reference, { plainHttp: options.plainHttp, allPlatforms: false }, terminal);
+  await fetchImage(
+    context,
+    store,
+    reference,
+    { plainHttp: options.plainHttp, allPlatforms: false },
+    terminal,
+  );
   return found(store, reference);
 }
 

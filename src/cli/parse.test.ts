@@ -72,6 +72,16 @@ test("flags combine and repeat as docker's do", () => {
 
 const raw = (line: string[]): RawOptions => call(line).options;
 
+test("values are taken as getopt takes them", () => {
+  assert.equal(run(["-m", "-5", "i"]).options.memory, "-5");
+  assert.equal(run(["--name=", "i"]).options.name, "");
+  assert.equal(run(["--name", "a", "--name", "b", "i"]).options.name, "b");
+  assert.equal(run(["-itm=1g", "i"]).options.memory, "1g");
+  assert.deepEqual(run(["-d", "--", "-i", "--", "x"]).args, ["-i", "--", "x"]);
+  assert.deepEqual(call(["stop", "a", "-t", "3", "b", "--", "-c"]).args, ["a", "b", "-c"]);
+  assert.deepEqual(run(["-", "x"]).args, ["-", "x"]);
+});
+
 test("a switch called no-… is off until it is given", () => {
   assert.equal(raw(["ps"]).has("no-trunc"), false);
   assert.equal(raw(["ps", "--no-trunc"]).get("no-trunc"), true);
@@ -113,10 +123,13 @@ test("what cannot be understood is a usage error that names it", () => {
   assert.throws(() => read(["run"]), usage(/IMAGE is missing/));
   assert.throws(() => read(["exec", "name"]), usage(/PROGRAM is missing/));
   assert.throws(() => read(["logs", "a", "b"]), usage(/too many, "b"/));
-  assert.throws(() => read(["run", "--mode", "vm", "i"]), usage(/'vm' is invalid.*container/));
-  assert.throws(() => read(["run", "--monitr", "hvt", "i"]), usage(/--monitr.*--monitor/));
+  assert.throws(() => read(["run", "--mode", "vm", "i"]), usage(/--mode "vm" is not one of auto, container/));
+  assert.throws(() => read(["run", "--monitr", "hvt", "i"]), usage(/no flag --monitr$/));
   assert.throws(() => read(["ps", "--name"]), usage(/--name/));
-  assert.throws(() => read(["run", "--name"]), usage(/argument missing/));
+  assert.throws(() => read(["run", "--name"]), usage(/--name wants a value, NAME/));
+  assert.throws(() => read(["run", "-d=no", "i"]), usage(/no flag -=/));
+  assert.throws(() => read(["run", "--detach=no", "i"]), usage(/--detach takes no value, not "no"/));
+  assert.throws(() => read(["ps", "-ax"]), usage(/no flag -x/));
   assert.throws(() => read(["--rot", "/x", "ps"]), usage(/--rot/));
 });
 

@@ -1,11 +1,11 @@
-/** The command line, read by commander from the records. Pure: what is to be done comes back as a value. */
+/** The command line, read by the records. Pure: what is to be done comes back as a value. */
 
-import { Command as Parser, CommanderError, Option } from "commander";
 import { TripodError } from "../spec/errors.ts";
 import { nearest } from "../spec/nearest.ts";
 import type { Command, FlagRecord, Globals, RawOptions } from "./command.ts";
 import { globalFlags } from "./flags.ts";
 import { commandHelp, programHelp, usageLine } from "./help.ts";
+import { readWords } from "./words.ts";
 
 export type Parsed =
   | { readonly do: "help"; readonly text: string }
@@ -31,7 +31,10 @@ export function parse(
   env: Readonly<Record<string, string | undefined>>,
 ): Parsed {
   // The whole line's first word that is no flag is the command; the rest is read by that command's own parser, the only one made.
-  const outer = readWords(argv, [...globalFlags, versionFlag, helpFlag], true, "tripod --help");
+  const outer = readWords(argv, [...globalFlags, versionFlag, helpFlag], {
+    verbatim: true,
+    hint: "tripod --help",
+  });
   const [name, ...rest] = outer.args;
   if (outer.options.has("version")) return { do: "version" };
   if (name === undefined) return { do: "help", text: programHelp(commands) };
@@ -42,7 +45,10 @@ export function parse(
   }
   const command = findCommand(name, commands);
   const hint = `tripod ${command.name} --help`;
-  const inner = readWords(rest, [...command.flags, ...globalFlags, helpFlag], command.verbatim, hint);
+  const inner = readWords(rest, [...command.flags, ...globalFlags, helpFlag], {
+    verbatim: command.verbatim,
+    hint,
+  });
   if (inner.options.has("help")) return { do: "help", text: commandHelp(command) };
   checkCount(command, inner.args, hint);
   const globalText = (flag: string, variable: string): string | undefined => {
@@ -96,54 +102,3 @@ function checkCount(command: Command, args: readonly string[], hint: string): vo
       },
     );
 }
-
-/** Reads flags and arguments. With `verbatim`, the first argument ends the flags. */
-function readWords(
-  words: readonly string[],
-  flags: readonly FlagRecord[],
-  verbatim: boolean,
-  hint: string,
-): { readonly args: readonly string[]; readonly options: RawOptions } {
-  const parser = new Parser("tripod")
-    .helpOption(false)
-    .helpCommand(false)
-    .allowExcessArguments(true)
-    .passThroughOptions(verbatim)
-    .exitOverride()
-    .configureOutput({ writeOut: () => {}, writeErr: () => {} })
-    .action(() => {});
-  const options = flags.map((flag) => [flag, parserOption(flag)] as const);
-  for (const [, option] of options) parser.addOption(option);
-  try {
-    parser.parse([...words], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    throw new TripodError("usage", error.message.replace(/^error: /, "").replaceAll("\n", " "), { hint });
-  }
-  const found = new Map<string, true | string | readonly string[]>();
-  for (const [flag, option] of options) {
-    const given: unknown = parser.getOptionValue(option.attributeName());
-    // Commander's own reading of a switch called `no-…`: false when it stands there.
-    if (flag.value === undefined) {
-      if (given === !option.negate) found.set(flag.name, true);
-    } else if (typeof given === "string") found.set(flag.name, given);
-    else if (Array.isArray(given)) found.set(flag.name, given.map(String));
-  }
-  return { args: parser.args, options: found };
-}
-
-function parserOption(flag: FlagRecord): Option {
-  const short = flag.short === undefined ? "" : `-${flag.short}, `;
-  const option = new Option(
-    `${short}--${flag.name}${flag.value === undefined ? "" : ` <${placeholder(flag.value)}>`}`,
-  );
-  if (flag.many === true)
-    return option.argParser((value: string, before: readonly string[] | undefined) => [
-      ...(before ?? []),
-      value,
-    ]);
-  return flag.choices === undefined ? option : option.choices(flag.choices);
-}
-
-/** Commander gives `.`, `<` and `[` in a placeholder a meaning. */
-const placeholder = (value: string): string => value.replace(/[[\]<>.]/g, "");
