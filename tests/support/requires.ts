@@ -18,7 +18,8 @@ const expected = new Set(
  */
 export function requires(t: TestContext, need: string, has: boolean): boolean {
   if (has) return true;
-  if (!expected.has(need)) throw new Error(`this test needs ${need}, and that skip is not listed in tests/expected-skips.txt`);
+  if (!expected.has(need))
+    throw new Error(`this test needs ${need}, and that skip is not listed in tests/expected-skips.txt`);
   t.skip(`needs ${need}`);
   return false;
 }
