@@ -4,12 +4,8 @@ import { runCommandLine } from "./cli.ts";
 import { commands } from "./commands.ts";
 import { processTerminal } from "./terminal.ts";
 
-// A reader that has gone away (`| head`) ends us without a word, as it would any other program.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(141);
-  throw error;
-});
-
-const status = await runCommandLine(process.argv.slice(2), commands, process.env, processTerminal());
-// A pipe takes its bytes later; a forgotten handle must not keep us.
-process.stdout.write("", () => process.exit(status));
+const terminal = processTerminal();
+const status = await runCommandLine(process.argv.slice(2), commands, process.env, terminal);
+await terminal.finish();
+// A forgotten handle must not keep us.
+process.exit(status);

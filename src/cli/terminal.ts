@@ -21,23 +21,60 @@ export interface Terminal {
   readonly columns: number | undefined;
 }
 
-/** This process's own streams. */
-export function processTerminal(): Terminal {
-  const { stdout, stderr, stdin, env } = process;
-  const isTerminal = stdout.isTTY === true;
-  return {
-    write: (text) => void stdout.write(text),
-    writeError: (bytes) => void stderr.write(bytes),
-    flush: async () => {
-      await Promise.all([drained(stdout), drained(stderr)]);
-    },
-    note: (line) => void stderr.write(`${visible(line)}\n`),
-    isTerminal,
-    inputIsTerminal: stdin.isTTY === true,
-    showsProgress: stderr.isTTY === true && env["TERM"] !== "dumb",
-    color: isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
-    columns: isTerminal ? stdout.columns : undefined,
+/** A terminal that knows when all that was written has left. */
+export interface ProcessTerminal extends Terminal {
+  /** Resolves when the streams that were used have taken everything. */
+  readonly finish: () => Promise<void>;
+}
+
+/**
+ * This process's own streams. Each is made when it is first used: Node takes a millisecond for every one, and a start that prints nothing
+ * pays for none.
+ */
+export function processTerminal(): ProcessTerminal {
+  const { env } = process;
+  const used = new Set<NodeJS.WriteStream>();
+  const use = (stream: NodeJS.WriteStream): NodeJS.WriteStream => {
+    if (!used.has(stream)) stream.on("error", leaveQuietly);
+    used.add(stream);
+    return stream;
   };
+  const isDumb = env["TERM"] === "dumb";
+  return {
+    write: (text) => void use(process.stdout).write(text),
+    writeError: (bytes) => void use(process.stderr).write(bytes),
+    note: (line) => void use(process.stderr).write(`${visible(line)}\n`),
+    flush: async () => {
+      await Promise.all([...used].map(drained));
+    },
+    finish: async () => {
+      // An empty write is answered after all that came before it.
+      await Promise.all(
+        [...used].map((stream) => new Promise<void>((resolve) => stream.write("", () => resolve()))),
+      );
+    },
+    get isTerminal() {
+      return process.stdout.isTTY === true;
+    },
+    get inputIsTerminal() {
+      return process.stdin.isTTY === true;
+    },
+    get showsProgress() {
+      return !isDumb && process.stderr.isTTY === true;
+    },
+    get color() {
+      return !isDumb && (env["NO_COLOR"] ?? "") === "" && process.stdout.isTTY === true;
+    },
+    get columns() {
+      return process.stdout.isTTY === true ? process.stdout.columns : undefined;
+    },
+  };
+}
+
+/** A reader that has gone away (`| head`) ends us without a word, as it would any other program: 128 + SIGPIPE. */
+function leaveQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code === "EPIPE") process.exit(141);
+  throw error;
 }
 
 function drained(stream: NodeJS.WriteStream): Promise<void> {
