@@ -25,8 +25,6 @@ use port::Port;
 pub const SOCKETS: usize = 64;
 const RECEIVE_BYTES: usize = 2048;
 const SEND_BYTES: usize = 2048;
-/// When fewer sockets than this listen, finished connections give up waiting for stragglers.
-const SPARE: usize = 16;
 
 /// DHCP option 12, the client's name (RFC 2132, 3.14).
 const DHCP_HOST_NAME: u8 = 12;
@@ -146,8 +144,8 @@ impl<M: Machine> Stack<M> {
                 Deeds::Something => is_busy = true,
             }
         }
-        if listening < SPARE {
-            is_busy |= self.make_room(listening == 0, now_us);
+        if listening == 0 {
+            is_busy |= self.make_room(now_us);
         }
         is_busy
     }
@@ -159,20 +157,12 @@ impl<M: Machine> Stack<M> {
         [stack, peers, self.announcements.deadline_us()].into_iter().flatten().min()
     }
 
-    /// Lets finished connections listen again at once, and, when nothing listens, the one that has been idle longest.
-    fn make_room(&mut self, is_urgent: bool, now_us: u64) -> bool {
-        let mut has_room = false;
-        for peer in &mut self.peers {
-            has_room |= peer.give_up_waiting(self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle));
-        }
-        if is_urgent && !has_room {
-            let idle = self.peers.iter_mut().filter(|peer| peer.is_evictable(now_us)).min_by_key(|peer| peer.active_us());
-            if let Some(peer) = idle {
-                self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle).abort();
-                has_room = true;
-            }
-        }
-        has_room
+    /// Ends the kept connection that has been idle longest. Returns whether there was one.
+    fn make_room(&mut self, now_us: u64) -> bool {
+        let idle = self.peers.iter_mut().filter(|peer| peer.is_evictable(now_us)).min_by_key(|peer| peer.active_us());
+        let Some(peer) = idle else { return false };
+        self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle).abort();
+        true
     }
 }
 

@@ -43,20 +43,20 @@ impl Peer {
     pub fn advance(&mut self, socket: &mut Socket<'_>, port: u16, now_us: u64, about: &About<'_>, uptime_ms: u64) -> Deeds {
         match socket.state() {
             State::Listen => return Deeds::Listens,
-            State::Closed => {
+            // TIME-WAIT would hold the socket for ten seconds, and there are few. Both sides have ended, so at worst a peer
+            // that repeats its FIN is answered with a reset that it no longer minds.
+            State::Closed | State::TimeWait => {
                 self.connection.reset();
                 self.active_us = None;
                 self.is_closing = false;
+                // Listening again at once, so that nothing is sent for it.
+                socket.abort();
                 // Answers are one segment and nobody types them: neither Nagle nor a timer should hold them.
                 socket.set_nagle_enabled(false);
                 socket.set_timeout(Some(ACKNOWLEDGE));
                 // Fails only for port 0, which the boot line cannot say, and for an open socket.
                 let _ = socket.listen(port);
                 return Deeds::Listens;
-            }
-            State::TimeWait => {
-                self.active_us = None;
-                return Deeds::Nothing;
             }
             _ => {}
         }
@@ -110,15 +110,6 @@ impl Peer {
     /// Whether the connection is merely kept for a next request.
     pub fn is_evictable(&self, now_us: u64) -> bool {
         self.active_us.is_some_and(|active_us| now_us >= active_us + KEPT_US) && !self.connection.is_mid_request()
-    }
-
-    /// Ends TIME-WAIT, which holds a socket for ten seconds. Returns whether it did.
-    pub fn give_up_waiting(&mut self, socket: &mut Socket<'_>) -> bool {
-        let is_waiting = socket.state() == State::TimeWait;
-        if is_waiting {
-            socket.abort();
-        }
-        is_waiting
     }
 
     fn close(&mut self, socket: &mut Socket<'_>, now_us: u64) {
