@@ -2,6 +2,7 @@
 //! `native/vectors/protocol.json` binds both).
 
 use crate::error::Error;
+use crate::net::NetFacts;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 
@@ -147,50 +148,4 @@ pub struct StateFile {
     pub started_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NetAddress {
-    pub family: Family,
-    pub address: String,
-    pub prefix: u8,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NetRoute {
-    pub family: Family,
-    pub destination: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<String>,
-    pub interface: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NetInterface {
-    pub name: String,
-    pub mac: String,
-    pub mtu: u32,
-    pub up: bool,
-    pub addresses: Vec<NetAddress>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Dns {
-    pub servers: Vec<String>,
-    pub search: Vec<String>,
-}
-
-/// A network namespace as it was seen.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NetFacts {
-    pub interfaces: Vec<NetInterface>,
-    pub routes: Vec<NetRoute>,
-    pub dns: Dns,
 }

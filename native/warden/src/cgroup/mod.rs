@@ -1,0 +1,189 @@
+//! A sandbox's cgroup on whatever the host has: version 2, version 1, or both side by side.
+
+mod hierarchy;
+mod kill;
+mod limits;
+
+pub use hierarchy::{Hierarchies, Hierarchy};
+
+use crate::error::{Context, Error, Result};
+use crate::path::CgroupPath;
+use crate::plan::Limits;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A cgroup that was made: its directory in each hierarchy used.
+pub struct Cgroup {
+    path: CgroupPath,
+    used: Vec<Hierarchy>,
+    attaching: Option<JoinHandle<Result<()>>>,
+}
+
+impl Cgroup {
+    /// Makes the cgroup with its limits. A limit whose controller is not there is an error, never ignored.
+    pub fn create(path: &CgroupPath, limits: &Limits) -> Result<Cgroup> {
+        let hierarchies = Hierarchies::read()?;
+        let mut used = Vec::new();
+        for (controller, demanded) in limits::controllers(limits) {
+            match hierarchies.with(controller) {
+                Some(hierarchy) if used.contains(hierarchy) => {}
+                Some(hierarchy) => used.push(hierarchy.clone()),
+                None if demanded => {
+                    return Err(Error::step(format!(
+                        "cannot set limits: the cgroup controller {controller} is not mounted"
+                    )));
+                }
+                None => {}
+            }
+        }
+        for hierarchy in &used {
+            hierarchy.make(path)?;
+        }
+        let cgroup = Cgroup {
+            path: path.clone(),
+            used,
+            attaching: None,
+        };
+        limits::apply(&cgroup, limits)?;
+        Ok(cgroup)
+    }
+
+    /// The directory of the cgroup in the hierarchy of a controller.
+    pub fn directory(&self, controller: &str) -> Option<(PathBuf, bool)> {
+        let hierarchy = self.used.iter().find(|hierarchy| hierarchy.has(controller))?;
+        Some((hierarchy.directory(&self.path), hierarchy.unified))
+    }
+
+    /// Moves a process in. The kernel takes about 10 ms for it (it waits for all its readers), so this is done beside
+    /// the other steps; `attached` waits for it.
+    pub fn attach(&mut self, pid: i32) -> Result<()> {
+        let files: Vec<PathBuf> = self
+            .used
+            .iter()
+            .map(|hierarchy| hierarchy.directory(&self.path).join("cgroup.procs"))
+            .collect();
+        let work = move || {
+            for file in files {
+                write(&file, &pid.to_string())?;
+            }
+            Ok(())
+        };
+        let thread = std::thread::Builder::new().stack_size(64 << 10).spawn(work);
+        self.attaching = Some(thread.or_system(|| "cannot start a thread")?);
+        Ok(())
+    }
+
+    /// Waits until `attach` is through.
+    pub fn attached(&mut self) -> Result<()> {
+        match self.attaching.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::step("the thread that fills the cgroup failed")),
+            None => Ok(()),
+        }
+    }
+
+    /// Forbids all devices except those allowed later. Version 1 only: version 2 wants a BPF program for it, and the private root
+    /// holds no other node and its binds are `nodev` in either version.
+    pub fn forbid_devices(&self) -> Result<()> {
+        match self.directory("devices") {
+            Some((directory, false)) => {
+                write(&directory.join("devices.deny"), "a")?;
+                // null, zero, full, random, urandom: harmless wherever a node of them is.
+                [3, 5, 7, 8, 9]
+                    .iter()
+                    .try_for_each(|minor| self.allow_device('c', 1, *minor))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Allows a device node by numbers; `kind` is `c` or `b`.
+    pub fn allow_device(&self, kind: char, major: u32, minor: u32) -> Result<()> {
+        match self.directory("devices") {
+            Some((directory, false)) => write(
+                &directory.join("devices.allow"),
+                &format!("{kind} {major}:{minor} rwm"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Freezes or thaws all processes, and waits until they are.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let Some((directory, unified)) = self.directory("freezer") else {
+            return Err(Error::step("cannot pause: the cgroup freezer is not mounted"));
+        };
+        let end = Instant::now() + Duration::from_secs(5);
+        let (file, value, status, wanted) = match (unified, frozen) {
+            (true, true) => ("cgroup.freeze", "1", "cgroup.events", "frozen 1"),
+            (true, false) => ("cgroup.freeze", "0", "cgroup.events", "frozen 0"),
+            (false, true) => ("freezer.state", "FROZEN", "freezer.state", "FROZEN"),
+            (false, false) => ("freezer.state", "THAWED", "freezer.state", "THAWED"),
+        };
+        write(&directory.join(file), value)?;
+        loop {
+            let now = read(&directory.join(status))?;
+            if now.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(Error::step(format!(
+                    "the cgroup did not become {} within 5 s",
+                    wanted.to_lowercase()
+                )));
+            }
+            // Version 1 gives up when a process forks meanwhile, and has to be asked again.
+            write(&directory.join(file), value)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Whether the kernel killed a process of a memory cgroup's directory for want of memory.
+pub fn was_oom_killed(directory: &std::path::Path) -> bool {
+    ["memory.events", "memory.oom_control"].iter().any(|file| {
+        std::fs::read_to_string(directory.join(file)).is_ok_and(|text| {
+            text.lines()
+                .filter_map(|line| line.strip_prefix("oom_kill "))
+                .any(|count| count.trim() != "0")
+        })
+    })
+}
+
+/// The memory cgroup's directory that a process is in.
+pub fn memory_directory_of(pid: i32) -> Option<PathBuf> {
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let hierarchies = Hierarchies::read().ok()?;
+    let hierarchy = hierarchies.with("memory")?;
+    own.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let here = if hierarchy.unified {
+            controllers.is_empty()
+        } else {
+            controllers.split(',').any(|controller| controller == "memory")
+        };
+        here.then(|| hierarchy.mount.join(path.trim_start_matches('/')))
+    })
+}
+
+/// Kills every process in the cgroup and removes it from every hierarchy where it is, with the parents that are then empty.
+pub fn remove(path: &CgroupPath) -> Result<()> {
+    let hierarchies = Hierarchies::read()?;
+    // All are killed and thawed before the first is removed: a process frozen in one hierarchy keeps it in every other.
+    for hierarchy in hierarchies.all() {
+        kill::kill_tree(&hierarchy.directory(path));
+    }
+    for hierarchy in hierarchies.all() {
+        kill::remove(hierarchy, path)?;
+    }
+    Ok(())
+}
+
+fn write(file: &std::path::Path, value: &str) -> Result<()> {
+    std::fs::write(file, value).or_system(|| format!("cannot write {value:?} to {}", file.display()))
+}
+
+fn read(file: &std::path::Path) -> Result<String> {
+    std::fs::read_to_string(file).or_system(|| format!("cannot read {}", file.display()))
+}

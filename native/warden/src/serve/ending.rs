@@ -1,0 +1,158 @@
+//! How it ends: the workload's end, a killing, a removal; each through the same undoing.
+
+use super::Server;
+use crate::cgroup;
+use crate::clock;
+use crate::protocol::{Answer, Exit, ExitEvent, OnExit, Status};
+use crate::remove;
+use crate::sys;
+use rustix::event::PollFlags;
+use rustix::process::{WaitOptions, WaitStatus};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long a reader of our own streams may take for the last of the output, once the workload has ended and the reader
+/// takes nothing at all.
+const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+impl Server {
+    pub(super) fn on_signals(&mut self) {
+        while let Some(signal) = sys::next_signal(self.signals.as_fd()) {
+            match signal {
+                libc::SIGCHLD => self.reap(),
+                libc::SIGHUP => {}
+                _ => self.on_end_signal(signal),
+            }
+        }
+    }
+
+    /// TERM, INT or QUIT to ourselves: stop what runs, or give up what does not yet.
+    fn on_end_signal(&mut self, signal: i32) {
+        if self.exit.is_some() {
+            return;
+        }
+        if matches!(self.status, Status::Creating) || self.stop(None).is_err() {
+            self.abandon(128 + signal as u8);
+        }
+    }
+
+    /// Takes the status of every child that has ended: the workload, and orphans that became ours.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let is_workload = self.session.workload.is_some()
+                && self
+                    .session
+                    .process()
+                    .is_some_and(|process| process.name.pid == pid.as_raw_nonzero().get());
+            if is_workload && self.exit.is_none() {
+                self.on_workload_end(status);
+            }
+        }
+    }
+
+    /// The workload has ended: everything live is undone, then its last output is passed on.
+    fn on_workload_end(&mut self, status: WaitStatus) {
+        let oom_killed = self.session.memory.as_deref().is_some_and(cgroup::was_oom_killed);
+        let signal = status.terminating_signal().map(|signal| signal as u8);
+        let exit_code = match (status.exit_status(), signal) {
+            (Some(code), _) => code as u8,
+            (None, Some(signal)) => 128 + signal,
+            (None, None) => 255,
+        };
+        self.kill_at = None;
+        // What still writes (children of a container's first process) ends with the undoing.
+        let undone = self.session.undo();
+        if undone.is_ok() {
+            let _ = self.journal.clear();
+        }
+        self.kill_stage = undone.is_err();
+        self.exit = Some(Exit {
+            exit_code,
+            signal,
+            oom_killed,
+            finished_at: clock::now(),
+        });
+    }
+
+    /// Once the workload has ended and its output is passed on: tell everyone, and end.
+    pub(super) fn finish_if_drained(&mut self) {
+        let Some(exit) = self.exit.clone() else { return };
+        if self.done.is_some()
+            || !self
+                .session
+                .streams
+                .as_mut()
+                .is_none_or(|streams| streams.drain())
+        {
+            return;
+        }
+        self.status = Status::Stopped;
+        let _ = self.write_state();
+        let undone = !self.kill_stage;
+        if self.on_exit == OnExit::Remove && undone {
+            let _ = remove::remove_state(&self.session.dir);
+        }
+        self.hear_the_last();
+        self.tell(&exit);
+        self.done = Some(exit.exit_code);
+    }
+
+    /// Takes up requests that were on their way when the workload ended, so that their senders get an answer and not an end.
+    fn hear_the_last(&mut self) {
+        let numbers: Vec<u64> = self
+            .connections
+            .iter()
+            .map(|connection| connection.number)
+            .collect();
+        for number in numbers {
+            self.serve(number, PollFlags::IN);
+        }
+    }
+
+    /// Answers everyone who waits for the end, and tells the owner.
+    fn tell(&mut self, exit: &Exit) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Some(connection) = self.connection(waiter.connection) {
+                connection.answer(waiter.id, &Ok(Answer::Exit(exit.clone())));
+            }
+        }
+        let event = ExitEvent { event: "exit", exit };
+        for connection in self
+            .connections
+            .iter_mut()
+            .filter(|connection| connection.is_owner)
+        {
+            connection.send(&event);
+        }
+    }
+
+    /// The workload did not stop in time.
+    pub(super) fn on_deadline(&mut self) {
+        if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+            self.kill();
+            self.kill_at = Some(Instant::now() + KILL_AGAIN);
+        }
+    }
+
+    /// Nobody wants this sandbox any more: undo it all, remove the state directory, end.
+    pub(super) fn abandon(&mut self, status: u8) {
+        let _ = self.remove();
+        self.done = Some(status);
+    }
+
+    /// Undoes everything and removes the state directory. What cannot be undone leaves the journal, and us to be asked again.
+    pub(super) fn remove(&mut self) -> crate::error::Result<()> {
+        self.session.undo()?;
+        self.journal.clear()?;
+        remove::remove_state(&self.session.dir)?;
+        let exit = self.exit.clone().unwrap_or_else(|| Exit {
+            exit_code: 137,
+            signal: Some(9),
+            oom_killed: false,
+            finished_at: clock::now(),
+        });
+        self.tell(&exit);
+        self.done = Some(exit.exit_code);
+        Ok(())
+    }
+}

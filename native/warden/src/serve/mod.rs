@@ -1,0 +1,280 @@
+//! `tripod-warden serve`: the parent of one sandbox, from its first plan to its last byte of output. One thread, one loop.
+
+mod connection;
+mod ending;
+mod state;
+mod verbs;
+
+use crate::clock;
+use crate::error::{Context, Error, Result};
+use crate::journal::Journal;
+use crate::options::Options;
+use crate::process;
+use crate::protocol::{Exit, OnExit, ProcessName, RequestLine, Status};
+use crate::session::Session;
+use crate::state_dir::StateDir;
+use crate::stdio::Interest;
+use crate::sys;
+use connection::Connection;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::mount::MountPropagationFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Clients at once, the owner included; more are turned away.
+const MAX_CONNECTIONS: usize = 64;
+
+/// A request whose answer comes when the workload has ended.
+struct Waiter {
+    connection: u64,
+    id: u64,
+    stop: bool,
+}
+
+pub struct Server {
+    session: Session,
+    journal: Journal,
+    signals: OwnedFd,
+    listener: OwnedFd,
+    /// Held as long as we live.
+    _lock: OwnedFd,
+    connections: Vec<Connection>,
+    next_connection: u64,
+    status: Status,
+    on_exit: OnExit,
+    /// A plan has failed and everything was undone: only `delete` is left.
+    failed: bool,
+    warden: ProcessName,
+    created_at: String,
+    started_at: Option<String>,
+    exit: Option<Exit>,
+    waiters: Vec<Waiter>,
+    /// When the workload that was asked to stop is killed.
+    kill_at: Option<Instant>,
+    /// We were asked to end while the workload runs.
+    kill_stage: bool,
+    /// Set when the loop is to end: our exit status.
+    done: Option<u8>,
+}
+
+/// Entry point. fd 3 is the owner's connection; a warden without one serves its control socket alone.
+pub fn main(arguments: &[String]) -> ExitCode {
+    match Options::parse(arguments).and_then(|options| start(&options)) {
+        Ok(mut server) => {
+            server.run();
+            ExitCode::from(server.done.unwrap_or(0))
+        }
+        Err(error) => {
+            // The owner reads errors from its connection; whoever has none reads them here.
+            if let Some(owner) = sys::inherited_fd(3) {
+                Connection::new(owner, 0, true).answer(0, &Err(error.clone()));
+            }
+            eprintln!("tripod-warden: {error}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn start(options: &Options) -> Result<Server> {
+    sys::ignore_sigpipe(true);
+    let signals = [
+        libc::SIGCHLD,
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+    ];
+    let signals = sys::signal_fd(&signals).or_system(|| "cannot wait for signals")?;
+    // An error is none of ours to mend: a leader of a session already has one of its own.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    sys::become_subreaper().or_system(|| "cannot become the reaper of orphans")?;
+    let dir = StateDir::open(&options.dir)?;
+    let lock = dir.lock(Duration::ZERO)?;
+    // Mounts of ours die with us and never reach the host; the host's still reach us (a layer store mounted later).
+    sys::unshare(libc::CLONE_NEWNS).or_system(|| "cannot make a mount namespace")?;
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", slave).or_system(|| "cannot make the mounts our own")?;
+    let listener = listen(&dir)?;
+    let journal = Journal::create(&dir)?;
+    let owner = sys::inherited_fd(3);
+    let mut server = Server {
+        session: Session::open(dir, options.lib.clone())?,
+        journal,
+        signals,
+        listener,
+        _lock: lock,
+        connections: owner.map(|fd| Connection::new(fd, 0, true)).into_iter().collect(),
+        next_connection: 1,
+        status: Status::Creating,
+        on_exit: OnExit::Keep,
+        failed: false,
+        warden: process::name_of(std::process::id() as i32),
+        created_at: clock::now(),
+        started_at: None,
+        exit: None,
+        waiters: Vec::new(),
+        kill_at: None,
+        kill_stage: false,
+        done: None,
+    };
+    server.write_state()?;
+    Ok(server)
+}
+
+/// The socket is bound through the directory's descriptor: its address stays short however deep the directory lies.
+fn listen(dir: &StateDir) -> Result<OwnedFd> {
+    let what = || format!("cannot listen on {}/control.sock", dir.path().display());
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).or_system(what)?;
+    let address = format!("/proc/self/fd/{}/control.sock", dir.fd().as_raw_fd());
+    let address = SocketAddrUnix::new(address).or_system(what)?;
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = rustix::net::bind(&socket, &address);
+    rustix::process::umask(before);
+    bound.or_system(what)?;
+    rustix::net::listen(&socket, 16).or_system(what)?;
+    Ok(socket)
+}
+
+#[derive(Clone, Copy)]
+enum Ready {
+    Signals,
+    Listener,
+    Connection(u64),
+    Stream(Interest),
+}
+
+impl Server {
+    pub fn run(&mut self) {
+        while self.done.is_none() {
+            for (ready, flags) in self.wait() {
+                match ready {
+                    Ready::Signals => self.on_signals(),
+                    Ready::Listener => self.accept(),
+                    Ready::Connection(number) => self.serve(number, flags),
+                    Ready::Stream(interest) => {
+                        if let Some(streams) = &mut self.session.streams {
+                            streams.advance(interest);
+                        }
+                    }
+                }
+            }
+            self.on_deadline();
+            self.forget_closed();
+            self.finish_if_drained();
+        }
+    }
+
+    /// Waits for anything to happen.
+    fn wait(&self) -> Vec<(Ready, PollFlags)> {
+        let mut tokens = vec![Ready::Signals, Ready::Listener];
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        for connection in &self.connections {
+            tokens.push(Ready::Connection(connection.number));
+            fds.push(PollFd::from_borrowed_fd(connection.fd(), connection.interest()));
+        }
+        for (interest, fd, flags) in self
+            .session
+            .streams
+            .iter()
+            .flat_map(|streams| streams.interests())
+        {
+            tokens.push(Ready::Stream(interest));
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        let timeout = self.kill_at.map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => tokens
+                .into_iter()
+                .zip(&fds)
+                .filter(|(_, fd)| !fd.revents().is_empty())
+                .map(|(token, fd)| (token, fd.revents()))
+                .collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn accept(&mut self) {
+        let Ok(fd) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) else {
+            return;
+        };
+        // The socket's mode and directory keep others out already; this keeps out whoever was handed a descriptor of the directory.
+        let is_ours = rustix::net::sockopt::socket_peercred(&fd)
+            .is_ok_and(|peer| peer.uid == rustix::process::geteuid());
+        if is_ours && self.connections.len() < MAX_CONNECTIONS {
+            self.connections
+                .push(Connection::new(fd, self.next_connection, false));
+            self.next_connection += 1;
+        }
+    }
+
+    fn connection(&mut self, number: u64) -> Option<&mut Connection> {
+        self.connections
+            .iter_mut()
+            .find(|connection| connection.number == number)
+    }
+
+    fn serve(&mut self, number: u64, flags: PollFlags) {
+        let Some(connection) = self.connection(number) else {
+            return;
+        };
+        if flags.contains(PollFlags::OUT) {
+            connection.flush();
+        }
+        for line in connection.receive() {
+            match serde_json::from_slice::<RequestLine>(&line) {
+                Ok(RequestLine { id, request }) => self.handle(number, id, request),
+                Err(error) => {
+                    let error = Error::bad_request(format!("the request could not be understood: {error}"));
+                    if let Some(connection) = self.connection(number) {
+                        connection.answer(id_of(&line), &Err(error));
+                    }
+                }
+            }
+            if self.done.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Drops connections that are gone. Without its owner a sandbox that never started is nobody's.
+    fn forget_closed(&mut self) {
+        let owner_left = self
+            .connections
+            .iter()
+            .any(|connection| connection.is_owner && !connection.is_open());
+        self.connections.retain(Connection::is_open);
+        let connections = &self.connections;
+        self.waiters.retain(|waiter| {
+            connections
+                .iter()
+                .any(|connection| connection.number == waiter.connection)
+        });
+        let never_started = matches!(self.status, Status::Creating | Status::Created) && self.exit.is_none();
+        if owner_left && never_started && self.done.is_none() {
+            self.abandon(0);
+        }
+    }
+}
+
+/// The id of a line that is no request, so that its sender can tell which one was refused.
+fn id_of(line: &[u8]) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Id {
+        id: u64,
+    }
+    serde_json::from_slice::<Id>(line).map_or(0, |id| id.id)
+}

@@ -1,0 +1,303 @@
+//! What a request does, and when it may.
+
+use super::{Server, Waiter};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::net;
+use crate::plan::{Plan, StopMeans};
+use crate::protocol::{Answer, OnExit, Request, Status};
+use crate::session::Workload;
+use crate::state_dir::write_all;
+use crate::step::{self, OciVerb};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+/// Which requests a status allows: the whole table. `delete` is more exact: see `delete`.
+fn is_allowed(request: &Request, status: Status) -> bool {
+    use Status::{Created, Creating, Paused, Running, Stopped};
+    let allowed: &[Status] = match request {
+        Request::Prepare { .. } | Request::Launch { .. } => &[Creating],
+        Request::Start => &[Created],
+        Request::Signal { .. } => &[Created, Running, Paused],
+        Request::Stop { .. } => &[Created, Running, Paused, Stopped],
+        Request::Resize { .. } => &[Created, Running, Paused],
+        Request::Pause => &[Running],
+        Request::Resume => &[Paused],
+        Request::Wait | Request::State | Request::Delete { .. } => {
+            &[Creating, Created, Running, Paused, Stopped]
+        }
+    };
+    allowed.contains(&status)
+}
+
+impl Server {
+    pub(super) fn handle(&mut self, connection: u64, id: u64, request: Request) {
+        let result = if !is_allowed(&request, self.status) {
+            Err(Error::not_allowed(format!(
+                "sandbox {} is {}",
+                self.session.id(),
+                self.status.name()
+            )))
+        } else if self.failed && !matches!(request, Request::Delete { .. } | Request::State) {
+            Err(Error::not_allowed(format!(
+                "sandbox {} failed and was undone",
+                self.session.id()
+            )))
+        } else {
+            self.carry_out(connection, id, request)
+        };
+        let answer = match result {
+            Ok(None) => return,
+            Ok(Some(answer)) => Ok(answer),
+            Err(error) => Err(error),
+        };
+        if let Some(connection) = self.connection(connection) {
+            connection.answer(id, &answer);
+        }
+    }
+
+    /// `None`: the answer comes later.
+    fn carry_out(&mut self, connection: u64, id: u64, request: Request) -> Result<Option<Answer>> {
+        let done = |()| Some(Answer::Done {});
+        match request {
+            Request::Prepare { plan, on_exit } => self.prepare(&plan, on_exit).map(Some),
+            Request::Launch { plan } => self.launch(&plan).map(Some),
+            Request::Start => self.start_workload().map(Some),
+            Request::Signal { signal } => self.signal(signal).map(done),
+            Request::Stop { timeout_ms } => {
+                self.waiters.push(Waiter {
+                    connection,
+                    id,
+                    stop: true,
+                });
+                let result = if self.exit.is_some() {
+                    Ok(())
+                } else {
+                    self.stop(timeout_ms)
+                };
+                if result.is_err() {
+                    self.waiters
+                        .retain(|waiter| waiter.connection != connection || waiter.id != id);
+                }
+                result.map(|()| None)
+            }
+            Request::Wait => {
+                self.waiters.push(Waiter {
+                    connection,
+                    id,
+                    stop: false,
+                });
+                Ok(None)
+            }
+            Request::State => Ok(Some(Answer::State(self.state()))),
+            Request::Resize { rows, cols } => match &self.session.streams {
+                Some(streams) => streams.resize(rows, cols).map(done),
+                None => Err(Error::not_allowed("the sandbox has no streams yet")),
+            },
+            Request::Pause => self.freeze(true).map(done),
+            Request::Resume => self.freeze(false).map(done),
+            Request::Delete { force } => self.delete(connection, id, force),
+        }
+    }
+
+    fn prepare(&mut self, plan: &Plan, on_exit: OnExit) -> Result<Answer> {
+        self.on_exit = on_exit;
+        let times = self.execute(plan)?;
+        let net = match &self.session.network {
+            Some(network) => match net::look(network.result.as_ref()) {
+                Ok(facts) => Some(facts),
+                Err(error) => return Err(self.failed_by(error)),
+            },
+            None => None,
+        };
+        Ok(Answer::Prepared { net, times })
+    }
+
+    fn launch(&mut self, plan: &Plan) -> Result<Answer> {
+        let times = self.execute(plan)?;
+        let Some(pid) = self
+            .session
+            .process()
+            .map(|process| process.name.pid)
+            .filter(|_| self.session.workload.is_some())
+        else {
+            return Err(self.failed_by(Error::bad_request(
+                "the plan starts no program: it has neither `spawn` nor `oci`",
+            )));
+        };
+        self.status = Status::Created;
+        self.write_state().map_err(|error| self.failed_by(error))?;
+        Ok(Answer::Launched { pid, times })
+    }
+
+    fn execute(&mut self, plan: &Plan) -> Result<Vec<crate::protocol::StepTime>> {
+        self.session
+            .execute(plan, &mut self.journal)
+            .map_err(|error| self.failed_by(error))
+    }
+
+    /// Undoes everything after a failure. What cannot be undone is told with it.
+    fn failed_by(&mut self, error: Error) -> Error {
+        self.failed = true;
+        self.status = Status::Creating;
+        let undone = self.session.undo().and_then(|()| self.journal.clear());
+        self.session.streams = None;
+        match undone {
+            Ok(()) => error,
+            Err(undo) => Error {
+                message: format!("{}; undoing it failed too: {}", error.message, undo.message),
+                ..error
+            },
+        }
+    }
+
+    fn start_workload(&mut self) -> Result<Answer> {
+        let begun = Instant::now();
+        let result = match &self.session.workload {
+            Some(Workload::Monitor { .. }) => self.session.stage().and_then(|stage| stage.go()),
+            Some(Workload::Container { path, .. }) => step::oci_command(path, &OciVerb::Start, &self.session)
+                .map_err(|error| error.with_code("exec-failed")),
+            None => Err(Error::not_allowed("nothing was launched")),
+        };
+        result.map_err(|error| self.failed_by(classify(error)))?;
+        self.status = Status::Running;
+        self.started_at = Some(clock::now());
+        // The program runs: a state that cannot be written does not make it not run.
+        let _ = self.write_state();
+        let pid = self.session.process().map_or(0, |process| process.name.pid);
+        let step = if matches!(self.session.workload, Some(Workload::Container { .. })) {
+            "oci"
+        } else {
+            "spawn"
+        };
+        let times = vec![crate::protocol::StepTime {
+            step,
+            us: begun.elapsed().as_micros() as u64,
+        }];
+        Ok(Answer::Launched { pid, times })
+    }
+
+    fn signal(&self, signal: u8) -> Result<()> {
+        if !(1..=64).contains(&signal) {
+            return Err(Error::bad_request(format!(
+                "signal {signal} is not one of 1 to 64"
+            )));
+        }
+        match &self.session.workload {
+            // A frozen or merely created container is the runtime's affair; it knows how to reach one.
+            Some(Workload::Container { path, .. }) if signal == 9 => {
+                step::oci_command(path, &OciVerb::Kill { signal, all: true }, &self.session)
+            }
+            Some(_) => self
+                .session
+                .process()
+                .map_or(Ok(()), |process| process.signal(signal)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the workload to stop and sets the time of its killing.
+    pub(super) fn stop(&mut self, timeout_ms: Option<u64>) -> Result<()> {
+        let (Some(Workload::Monitor { stop }) | Some(Workload::Container { stop, .. })) =
+            &self.session.workload
+        else {
+            return Err(Error::not_allowed("nothing was launched"));
+        };
+        let stop = stop.clone();
+        let patience = Duration::from_millis(timeout_ms.unwrap_or(stop.deadline_ms()));
+        let at = Instant::now() + patience;
+        self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+        if self.status == Status::Created {
+            // Nothing of the workload's has run: there is nobody to ask.
+            self.kill();
+            return Ok(());
+        }
+        if self.status == Status::Paused {
+            self.freeze(false)?;
+        }
+        // A means that fails (a monitor that listens no more) leaves the deadline, which does not.
+        let _ = match &stop {
+            StopMeans::Signal { signal, .. } => self.signal(*signal),
+            StopMeans::Socket { socket, say, .. } => self.say(socket.as_str(), &say.0),
+        };
+        Ok(())
+    }
+
+    /// Sends bytes to a socket in the state directory, not waiting for anyone.
+    fn say(&self, socket: &str, bytes: &[u8]) -> Result<()> {
+        let what = format!("cannot speak to {socket}");
+        let connect = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+            let path = format!("/proc/self/fd/{}/{socket}", self.session.dir.fd().as_raw_fd());
+            rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+            write_all(fd.as_fd(), bytes)
+        };
+        connect().map_err(|error| Error::system(what, error))
+    }
+
+    /// Kills the workload with all that belongs to it.
+    pub(super) fn kill(&self) {
+        if let Some(Workload::Container { path, .. }) = &self.session.workload {
+            let _ = step::oci_command(path, &OciVerb::Kill { signal: 9, all: true }, &self.session);
+        }
+        if let Some(process) = self.session.process() {
+            let _ = process.signal(9);
+        }
+    }
+
+    fn freeze(&mut self, frozen: bool) -> Result<()> {
+        match (&self.session.workload, &self.session.cgroup) {
+            (Some(Workload::Container { path, .. }), _) => {
+                let verb = if frozen { OciVerb::Pause } else { OciVerb::Resume };
+                step::oci_command(path, &verb, &self.session)?;
+            }
+            (_, Some(cgroup)) => cgroup.freeze(frozen)?,
+            (_, None) => return Err(Error::not_allowed("the sandbox has no cgroup to freeze")),
+        }
+        self.status = if frozen { Status::Paused } else { Status::Running };
+        let _ = self.write_state();
+        Ok(())
+    }
+
+    fn delete(&mut self, connection: u64, id: u64, force: bool) -> Result<Option<Answer>> {
+        let is_idle = self.exit.is_some() || self.failed || self.status == Status::Creating;
+        if !is_idle && !force {
+            return Err(Error::not_allowed(format!(
+                "sandbox {} is {}: stop it first, or use force",
+                self.session.id(),
+                self.status.name()
+            )));
+        }
+        self.remove()?;
+        if let Some(connection) = self.connection(connection) {
+            connection.answer(id, &Ok(Answer::Done {}));
+        }
+        Ok(None)
+    }
+}
+
+/// The codes of a start that failed: the program could not be executed, or its container could not be started.
+fn classify(error: Error) -> Error {
+    if error.code == "not-allowed" {
+        error
+    } else {
+        error.with_code("exec-failed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_verbs_is_closed() {
+        assert!(is_allowed(&Request::Start, Status::Created));
+        assert!(!is_allowed(&Request::Start, Status::Running));
+        assert!(!is_allowed(&Request::Pause, Status::Paused));
+        assert!(is_allowed(&Request::Resume, Status::Paused));
+        assert!(!is_allowed(&Request::Signal { signal: 15 }, Status::Stopped));
+        assert!(is_allowed(&Request::Wait, Status::Creating));
+    }
+}

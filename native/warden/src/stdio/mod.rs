@@ -1,0 +1,181 @@
+//! The workload's standard streams: pipes or a terminal, read by the warden, logged, and copied to the warden's own streams.
+
+mod log;
+mod stream;
+
+use crate::error::{Context, Error, Result};
+use crate::plan::{Stdin, Stdio};
+use crate::state_dir::StateDir;
+use log::Log;
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::PipeFlags;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use stream::{Feed, Source};
+
+/// The ends that the workload gets.
+pub struct Ends {
+    pub stdin: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// What the event loop waits for on behalf of the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    Source(usize),
+    Feed,
+}
+
+pub struct Streams {
+    /// stdout and stderr; one only on a terminal.
+    sources: Vec<Source>,
+    /// The user's keys, on their way to the terminal.
+    feed: Option<Feed>,
+    terminal: Option<OwnedFd>,
+    log: Log,
+}
+
+impl Streams {
+    /// Makes pipes or a terminal for a program that is spawned, owned by `owner` (uid, gid).
+    pub fn for_program(stdio: &Stdio, dir: &StateDir, owner: (u32, u32)) -> Result<(Streams, Ends)> {
+        if !stdio.terminal {
+            return Streams::pipes(stdio, dir, owner);
+        }
+        let what = || "cannot make a terminal";
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = rustix::pty::openpt(flags).or_system(what)?;
+        rustix::pty::unlockpt(&master).or_system(what)?;
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).or_system(what)?;
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(owner.0),
+            rustix::fs::Gid::from_raw(owner.1),
+        );
+        rustix::fs::fchown(&slave, Some(uid), Some(gid)).or_system(what)?;
+        let copy = || slave.try_clone().map_err(|error| Error::system(what(), error));
+        let ends = Ends {
+            stdin: copy()?,
+            stdout: copy()?,
+            stderr: copy()?,
+        };
+        Ok((Streams::on_terminal(stdio, dir, master)?, ends))
+    }
+
+    /// Pipes, whatever `stdio.terminal` says.
+    pub fn pipes(stdio: &Stdio, dir: &StateDir, owner: (u32, u32)) -> Result<(Streams, Ends)> {
+        let what = || "cannot make a pipe";
+        let mut sources = Vec::new();
+        let mut ends = Vec::new();
+        for number in [1, 2] {
+            let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_system(what)?;
+            rustix::io::ioctl_fionbio(&ours, true).or_system(what)?;
+            // So that the program may open /dev/stdout anew, as many do.
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(owner.0),
+                rustix::fs::Gid::from_raw(owner.1),
+            );
+            rustix::fs::fchown(&theirs, Some(uid), Some(gid)).or_system(what)?;
+            sources.push(Source::new(ours, number, stdio.tee));
+            ends.push(theirs);
+        }
+        let stdin = match stdio.stdin {
+            Stdin::Inherit => rustix::stdio::stdin().try_clone_to_owned(),
+            Stdin::Null => rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(std::io::Error::from),
+        };
+        let stdin = stdin.map_err(|error| Error::system("cannot open the standard input", error))?;
+        let (Some(stderr), Some(stdout)) = (ends.pop(), ends.pop()) else {
+            return Err(Error::step(what()));
+        };
+        let streams = Streams {
+            sources,
+            feed: None,
+            terminal: None,
+            log: Log::open(dir, &stdio.log)?,
+        };
+        Ok((
+            streams,
+            Ends {
+                stdin,
+                stdout,
+                stderr,
+            },
+        ))
+    }
+
+    /// Streams on the master end of a terminal.
+    pub fn on_terminal(stdio: &Stdio, dir: &StateDir, master: OwnedFd) -> Result<Streams> {
+        let what = || "cannot use the terminal";
+        rustix::io::ioctl_fionbio(&master, true).or_system(what)?;
+        let copy = || master.try_clone().map_err(|error| Error::system(what(), error));
+        let source = Source::new(copy()?, 1, stdio.tee);
+        let feed = (stdio.stdin == Stdin::Inherit).then(Feed::default);
+        let streams = Streams {
+            sources: vec![source],
+            feed,
+            terminal: Some(master),
+            log: Log::open(dir, &stdio.log)?,
+        };
+        if let (Some(rows), Some(cols)) = (stdio.rows, stdio.cols) {
+            streams.resize(rows, cols)?;
+        }
+        Ok(streams)
+    }
+
+    pub fn resize(&self, rows: u16, cols: u16) -> Result<()> {
+        let Some(terminal) = &self.terminal else {
+            return Err(Error::not_allowed("the sandbox has no terminal"));
+        };
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: cols,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(terminal, size).or_system(|| "cannot set the size of the terminal")
+    }
+
+    /// Which descriptors to wait on now, and for what.
+    pub fn interests(&self) -> Vec<(Interest, BorrowedFd<'_>, PollFlags)> {
+        let mut list = Vec::with_capacity(3);
+        for (index, source) in self.sources.iter().enumerate() {
+            if let Some((fd, flags)) = source.interest() {
+                list.push((Interest::Source(index), fd, flags));
+            }
+        }
+        if let (Some(feed), Some(terminal)) = (&self.feed, &self.terminal) {
+            let (fd, flags) = feed.interest(terminal.as_fd());
+            list.push((Interest::Feed, fd, flags));
+        }
+        list
+    }
+
+    /// Moves what can be moved for one interest that is ready.
+    pub fn advance(&mut self, interest: Interest) {
+        match interest {
+            Interest::Source(index) => {
+                if let Some(source) = self.sources.get_mut(index) {
+                    source.advance(&mut self.log);
+                }
+            }
+            Interest::Feed => {
+                if let (Some(feed), Some(terminal)) = (&mut self.feed, &self.terminal)
+                    && !feed.advance(terminal.as_fd())
+                {
+                    self.feed = None;
+                }
+            }
+        }
+    }
+
+    /// After the workload's end: reads what is still in the pipes, as far as it can be passed on now. True when nothing is left.
+    pub fn drain(&mut self) -> bool {
+        self.feed = None;
+        for source in &mut self.sources {
+            source.drain(&mut self.log);
+        }
+        self.sources.iter().all(Source::is_done)
+    }
+}

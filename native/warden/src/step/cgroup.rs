@@ -1,0 +1,35 @@
+//! `cgroup`: a cgroup of the sandbox's own, with limits.
+
+use crate::cgroup;
+use crate::error::{Error, Result};
+use crate::path::CgroupPath;
+use crate::plan;
+use crate::session::Session;
+
+/// The last part of the path is the sandbox's id, or all that is in somebody else's cgroup would be killed at the end.
+fn must_be_ours(path: &CgroupPath, session: &Session) -> Result<()> {
+    if path.as_str().rsplit('/').next() == Some(session.id()) {
+        return Ok(());
+    }
+    Err(Error::step(format!(
+        "the cgroup {path} is not of sandbox {}: it must end in its id",
+        session.id()
+    )))
+}
+
+pub fn execute(step: &plan::Cgroup, session: &mut Session) -> Result<()> {
+    must_be_ours(&step.path, session)?;
+    let cgroup = cgroup::Cgroup::create(&step.path, &step.limits)?;
+    session.memory = cgroup.directory("memory").map(|(directory, _)| directory);
+    session.cgroup = Some(cgroup);
+    Ok(())
+}
+
+pub fn undo(path: &CgroupPath, session: &mut Session) -> Result<()> {
+    must_be_ours(path, session)?;
+    if let Some(mut cgroup) = session.cgroup.take() {
+        // A process that is just being moved in must not arrive after the killing.
+        let _ = cgroup.attached();
+    }
+    cgroup::remove(path)
+}

@@ -1,0 +1,92 @@
+//! The steps of a plan. One file a kind (kinds that share their undoing share a file), executor and undo side by side;
+//! the matches below have no catch-all, so that a new step does not compile without both.
+
+mod cgroup;
+mod copy;
+mod files;
+mod hook;
+mod layers;
+mod namespaces;
+mod network;
+mod oci;
+mod overlay;
+mod root;
+mod spawn;
+mod tap;
+
+pub use oci::{Verb as OciVerb, command as oci_command};
+
+use crate::error::Result;
+use crate::journal::Begun;
+use crate::plan::Step;
+use crate::session::Session;
+
+/// What the journal keeps of a step that is about to begin.
+pub fn begun(step: &Step, session: &Session) -> Begun {
+    match step {
+        Step::Directory(_) => Begun::Directory,
+        Step::File(_) => Begun::File,
+        Step::Cgroup(step) => Begun::Cgroup {
+            path: step.path.clone(),
+        },
+        Step::Namespaces(_) => Begun::Namespaces,
+        Step::Network(step) => Begun::Network(step.clone()),
+        Step::Overlay(step) => Begun::Overlay { at: step.at.clone() },
+        Step::Copy(_) => Begun::Copy,
+        Step::Root(_) => Begun::Root,
+        Step::Bind(_) => Begun::Bind,
+        Step::Mount(_) => Begun::Mount,
+        Step::Device(_) => Begun::Device,
+        Step::Open(_) => Begun::Open,
+        Step::Tap(step) => Begun::Tap {
+            redirect: step.redirect.clone(),
+            netns: session
+                .network
+                .as_ref()
+                .and_then(|network| network.joined.clone()),
+        },
+        Step::Hook(_) => Begun::Hook,
+        Step::Oci(step) => Begun::Oci {
+            runtime: step.runtime,
+        },
+        Step::Spawn(_) => Begun::Spawn,
+    }
+}
+
+pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
+    match step {
+        Step::Directory(step) => files::make_directory(step, session),
+        Step::File(step) => files::write_file(step, session),
+        Step::Cgroup(step) => cgroup::execute(step, session),
+        Step::Namespaces(step) => namespaces::execute(step, session),
+        Step::Network(step) => network::execute(step, session),
+        Step::Overlay(step) => overlay::execute(step, session),
+        Step::Copy(step) => copy::execute(step, session),
+        Step::Root(step) => root::create(step, session),
+        Step::Bind(step) => root::bind(step, session),
+        Step::Mount(step) => root::mount(step, session),
+        Step::Device(step) => root::device(step, session),
+        Step::Open(step) => files::open(step, session),
+        Step::Tap(step) => tap::execute(step, session),
+        Step::Hook(step) => hook::execute(step, session),
+        Step::Oci(step) => oci::execute(step, session),
+        Step::Spawn(step) => spawn::execute(step, session),
+    }
+}
+
+/// Undoes a step, whether it was finished, broken off or undone before.
+pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
+    match begun {
+        Begun::Directory | Begun::File | Begun::Open => files::undo(session),
+        Begun::Cgroup { path } => cgroup::undo(path, session),
+        Begun::Namespaces => namespaces::undo(session),
+        Begun::Network(step) => network::undo(step, session),
+        Begun::Overlay { at } => overlay::undo(at, session),
+        Begun::Copy => copy::undo(session),
+        Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
+        Begun::Tap { redirect, netns } => tap::undo(redirect.as_deref(), netns.as_ref(), session),
+        Begun::Hook => hook::undo(session),
+        Begun::Oci { runtime } => oci::undo(*runtime, session),
+        Begun::Spawn => spawn::undo(session),
+    }
+}

@@ -1,0 +1,246 @@
+//! `oci`: a container by runc or crun, as a child of the warden. The runtime runs in the warden's namespaces: it sees the
+//! sandbox's mounts, and a bundle that names no network namespace gets the sandbox's, never the host's.
+
+use crate::error::{Context, Error, Result};
+use crate::plan::{Oci, OciRuntime};
+use crate::process::Process;
+use crate::run::{self, Finished};
+use crate::session::{Session, Workload};
+use crate::state_dir::StateDir;
+use crate::stdio::{Ends, Streams};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long one command of the runtime may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the runtime is asked besides `create`.
+pub enum Verb {
+    Start,
+    Pause,
+    Resume,
+    /// A signal; `all` reaches every process of the container.
+    Kill {
+        signal: u8,
+        all: bool,
+    },
+    Delete,
+}
+
+/// Where a runtime may be when only its name is known: the journal holds no command.
+const PLACES: [&str; 6] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/bin",
+    "/sbin",
+];
+
+fn find(runtime: OciRuntime) -> Option<PathBuf> {
+    let name = match runtime {
+        OciRuntime::Runc => "runc",
+        OciRuntime::Crun => "crun",
+    };
+    PLACES
+        .iter()
+        .map(|place| Path::new(place).join(name))
+        .find(|path| path.is_file())
+}
+
+/// The runtime with what every command of it has: state and log of this sandbox, an environment of ours.
+fn base(path: &Path, dir: &StateDir) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear().env("PATH", PLACES.join(":")).current_dir("/");
+    command
+        .arg("--root")
+        .arg(dir.join("oci"))
+        .arg("--log")
+        .arg(dir.join("oci.log"))
+        .args(["--log-format", "json"]);
+    command
+}
+
+/// Runs one verb to its end.
+pub fn command(path: &Path, verb: &Verb, session: &Session) -> Result<()> {
+    let mut command = base(path, &session.dir);
+    let id = session.id();
+    match verb {
+        Verb::Start => command.args(["start", id]),
+        Verb::Pause => command.args(["pause", id]),
+        Verb::Resume => command.args(["resume", id]),
+        Verb::Kill { signal, all: true } => command.args(["kill", "--all", id, &signal.to_string()]),
+        Verb::Kill { signal, all: false } => command.args(["kill", id, &signal.to_string()]),
+        Verb::Delete => command.args(["delete", "--force", id]),
+    };
+    run::tie(&mut command, None);
+    let finished = run::run(&mut command, &[], DEADLINE, true)?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    let why = log_message(&session.dir).unwrap_or_else(|| finished.complaint());
+    Err(Error::step(format!("{}: {why}", path.display())))
+}
+
+pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
+    if session.workload.is_some() {
+        return Err(Error::step("the plan starts two programs"));
+    }
+    let path = PathBuf::from(step.path.as_str());
+    let pid_file = session.dir.join("oci.pid");
+    let mut command = base(&path, &session.dir);
+    command
+        .arg("create")
+        .arg("--bundle")
+        .arg(session.dir.join(step.bundle.as_str()));
+    command.arg("--pid-file").arg(&pid_file);
+    let console = if step.stdio.terminal {
+        Some(Console::listen(&session.dir)?)
+    } else {
+        None
+    };
+    let pipes = match &console {
+        Some(console) => {
+            command.arg("--console-socket").arg(console.path());
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            None
+        }
+        None => {
+            // The container inherits the runtime's own streams. They are root's: its processes begin as root.
+            let (
+                streams,
+                Ends {
+                    stdin,
+                    stdout,
+                    stderr,
+                },
+            ) = Streams::pipes(&step.stdio, &session.dir, (0, 0))?;
+            command.stdin(stdin).stdout(stdout).stderr(stderr);
+            Some(streams)
+        }
+    };
+    command.arg(session.id());
+    run::tie(&mut command, None);
+    let finished = run::run(&mut command, &[], DEADLINE, false);
+    // The command holds our ends of the container's pipes.
+    drop(command);
+    let finished: Finished = finished?;
+    if !finished.status.success() {
+        let why = log_message(&session.dir).unwrap_or_else(|| finished.complaint());
+        return Err(Error::step(format!(
+            "{} cannot create the container: {why}",
+            path.display()
+        )));
+    }
+    let streams = match (pipes, console) {
+        (Some(streams), _) => streams,
+        (None, Some(console)) => Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?,
+        (None, None) => return Err(Error::step("the container has no streams")),
+    };
+    let pid = std::fs::read_to_string(&pid_file)
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+        .ok_or_else(|| {
+            Error::step(format!(
+                "{} left no process number in {}",
+                path.display(),
+                pid_file.display()
+            ))
+        })?;
+    let process = Process::open(pid)?;
+    session.memory = crate::cgroup::memory_directory_of(pid);
+    session.streams = Some(streams);
+    session.workload = Some(Workload::Container {
+        runtime: step.runtime,
+        path,
+        process,
+        stop: step.stop.clone(),
+    });
+    Ok(())
+}
+
+/// The last message of the runtime's own log.
+pub fn log_message(dir: &StateDir) -> Option<String> {
+    let text = dir.read_file("oci.log", 1 << 20).ok()??;
+    String::from_utf8_lossy(&text).lines().rev().find_map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(record.get("msg")?.as_str()?.to_string())
+    })
+}
+
+/// The socket by which the runtime hands over the terminal.
+struct Console {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl Console {
+    fn listen(dir: &StateDir) -> Result<Console> {
+        let what = || "cannot make the console socket";
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .or_system(what)?;
+        // Our own entry in /proc keeps the address short however deep the state directory lies.
+        let path = PathBuf::from(format!(
+            "/proc/{}/fd/{}/console.sock",
+            std::process::id(),
+            dir.fd().as_raw_fd()
+        ));
+        let _ = rustix::fs::unlinkat(dir.fd(), "console.sock", rustix::fs::AtFlags::empty());
+        let address = SocketAddrUnix::new(&path).or_system(what)?;
+        rustix::net::bind(&socket, &address).or_system(what)?;
+        rustix::net::listen(&socket, 1).or_system(what)?;
+        Ok(Console { socket, path })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The master end. The runtime has connected before its `create` ended.
+    fn receive(&self) -> Result<OwnedFd> {
+        let what = || "the runtime sent no terminal";
+        let late = || Error::step(what());
+        if !crate::process::wait_readable(self.socket.as_fd(), Duration::from_secs(5)) {
+            return Err(late());
+        }
+        let peer = rustix::net::accept_with(&self.socket, SocketFlags::CLOEXEC).or_system(what)?;
+        if !crate::process::wait_readable(peer.as_fd(), Duration::from_secs(5)) {
+            return Err(late());
+        }
+        crate::stage::receive_fd(peer.as_fd())
+            .or_system(what)?
+            .ok_or_else(late)
+    }
+}
+
+/// Deletes the container, whatever state it is in. The runtime knows none if `create` never got that far.
+pub fn undo(runtime: OciRuntime, session: &mut Session) -> Result<()> {
+    let workload = session.workload.take();
+    if !session.dir.join("oci").join(session.id()).exists() {
+        return Ok(());
+    }
+    let path = match workload {
+        Some(Workload::Container { path, .. }) => path,
+        _ => find(runtime).ok_or_else(|| {
+            Error::step(format!(
+                "cannot delete the container: no {runtime:?} in {}",
+                PLACES.join(", ")
+            ))
+        })?,
+    };
+    match command(&path, &Verb::Delete, session) {
+        Err(_) if !session.dir.join("oci").join(session.id()).exists() => Ok(()),
+        other => other,
+    }
+}

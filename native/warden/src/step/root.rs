@@ -1,0 +1,90 @@
+//! `root`, `bind`, `mount` and `device`: the private root. The warden opens what is the host's, the stage places it.
+
+use crate::error::{Context, Error, Result};
+use crate::plan;
+use crate::session::Session;
+use crate::stage::Order;
+use crate::sys;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
+use std::os::fd::AsFd;
+
+pub fn create(step: &plan::Root, session: &mut Session) -> Result<()> {
+    session.stage()?.order(
+        &Order::Root {
+            size_bytes: step.size_bytes,
+        },
+        &[],
+    )
+}
+
+pub fn bind(step: &plan::Bind, session: &mut Session) -> Result<()> {
+    let what = || format!("cannot bind {}", step.from);
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if step.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let mount = rustix::mount::open_tree(CWD, step.from.as_str(), flags).or_system(what)?;
+    let mut attributes = sys::ATTR_NOSUID | sys::ATTR_NODEV;
+    if step.readonly {
+        attributes |= sys::ATTR_RDONLY;
+    }
+    if step.noexec {
+        attributes |= sys::ATTR_NOEXEC;
+    }
+    sys::mount_setattr(mount.as_fd(), attributes, step.recursive).or_system(what)?;
+    attach(session, &mount, step.at.as_str())
+}
+
+fn attach(session: &Session, mount: &impl AsFd, at: &str) -> Result<()> {
+    let stat = rustix::fs::fstat(mount).or_system(|| format!("cannot look at what is bound to {at}"))?;
+    let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+    session.stage()?.order(
+        &Order::Attach {
+            at: at.to_string(),
+            directory,
+        },
+        &[mount.as_fd()],
+    )
+}
+
+pub fn mount(step: &plan::Mount, session: &mut Session) -> Result<()> {
+    session.stage()?.order(&Order::Mount { step: step.clone() }, &[])
+}
+
+pub fn device(step: &plan::Device, session: &mut Session) -> Result<()> {
+    let what = || format!("cannot open the device {}", step.from);
+    let node = rustix::fs::open(step.from.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .or_system(what)?;
+    let stat = rustix::fs::fstat(&node).or_system(what)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => 'c',
+        FileType::BlockDevice => 'b',
+        _ => return Err(Error::step(format!("{} is not a device", step.from))),
+    };
+    if let Some(cgroup) = &session.cgroup {
+        cgroup.allow_device(
+            kind,
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        )?;
+    }
+    if session.stage()?.has_users {
+        // Nodes cannot be made in a user namespace. The host's own is bound instead, with the owner and mode it has there.
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = rustix::mount::open_tree(CWD, step.from.as_str(), flags).or_system(what)?;
+        sys::mount_setattr(mount.as_fd(), sys::ATTR_NOSUID | sys::ATTR_NOEXEC, false).or_system(what)?;
+        return attach(session, &mount, step.at.as_str());
+    }
+    let order = Order::Node {
+        at: step.at.to_string(),
+        kind: FileType::from_raw_mode(stat.st_mode).as_raw_mode(),
+        device: stat.st_rdev,
+    };
+    session.stage()?.order(&order, &[])
+}
+
+/// The private root is a mount of the stage's own namespace and vanishes with it.
+pub fn undo(_session: &mut Session) -> Result<()> {
+    Ok(())
+}
