@@ -2,8 +2,9 @@
 
 import { check, lookAtDisk, someModeRuns } from "../host/check.ts";
 import type { CheckRow, CheckVerdict } from "../host/check.ts";
+import { gatherFacts } from "../host/facts/facts.ts";
 import type { Invocation } from "./command.ts";
-import { nodeFacts, openContext } from "./context.ts";
+import { openContext, probeNote } from "./context.ts";
 import type { CheckOptions } from "./flags.ts";
 import { printAnswer } from "./output.ts";
 import { type Column, renderTable } from "./table.ts";
@@ -12,7 +13,7 @@ import type { Style } from "./terminal.ts";
 /** Probes anew unless `cached`. JSON is an array of `{id, title, verdict, evidence, remedy}`. Status 1 when no mode runs here. */
 export async function handle({ options, globals, terminal }: Invocation<CheckOptions>): Promise<number> {
   const context = await openContext(globals);
-  const facts = await nodeFacts(context, terminal, { refresh: !options.cached });
+  const facts = await gatherFacts({ ...context, refresh: !options.cached, onProbe: probeNote(terminal) });
   const rows = check(facts, lookAtDisk(context.roots), context.roots);
   await printAnswer(terminal, options.output, rows, () => renderTable(terminal, columns, rows));
   return someModeRuns(facts) ? 0 : 1;

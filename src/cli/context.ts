@@ -2,7 +2,6 @@
 
 import { loadConfig } from "../host/config-file.ts";
 import { type Context, installationTree, programsOf, rootsOf } from "../lifecycle/context.ts";
-import { type NodeFacts, gatherFacts } from "../host/facts/facts.ts";
 import type { Globals } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -21,17 +20,7 @@ export async function openContext(globals: Globals): Promise<Context> {
   };
 }
 
-/** The node's facts for a command; a first probe is told on a terminal, since it takes a moment. */
-export function nodeFacts(
-  context: Context,
-  terminal: Terminal,
-  options: { readonly refresh?: boolean } = {},
-): Promise<NodeFacts> {
-  return gatherFacts({
-    ...context,
-    refresh: options.refresh ?? false,
-    onProbe: () => {
-      if (terminal.showsProgress) terminal.note("looking at what this machine can do …");
-    },
-  });
-}
+/** Tells on a terminal that the machine is being probed, since a first probe takes a moment. */
+export const probeNote = (terminal: Terminal) => (): void => {
+  if (terminal.showsProgress) terminal.note("looking at what this machine can do …");
+};

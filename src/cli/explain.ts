@@ -1,11 +1,10 @@
 /** explain: every way an image could run here, with the reason for or against. */
 
-import { offersOf, openStore } from "../image/image.ts";
-import { supportsOf } from "../monitor/index.ts";
+import { openStore } from "../image/store.ts";
+import { decide } from "../lifecycle/decide.ts";
 import { type ExplainRow, explainRows, sentence } from "../select/explain.ts";
-import { select } from "../select/select.ts";
 import type { Invocation } from "./command.ts";
-import { nodeFacts, openContext } from "./context.ts";
+import { openContext, probeNote } from "./context.ts";
 import type { ExplainOptions } from "./flags.ts";
 import { imageFor } from "./image-for.ts";
 import { shortDigest } from "./images.ts";
@@ -30,16 +29,7 @@ export async function handle({
   const lease = await store.lease();
   try {
     const image = await imageFor(context, store, reference, options, terminal);
-    const facts = await nodeFacts(context, terminal);
-    const { offers, ignored } = await offersOf(store, image, { warden: context.programs.warden });
-    const decision = select({
-      image: image.reference,
-      offers,
-      facts,
-      wish,
-      policy: context.config.policy,
-      supports: supportsOf(facts.monitors),
-    });
+    const { offers, decision } = await decide(context, store, image, { wish, onProbe: probeNote(terminal) });
     const rows = explainRows(decision);
     const chosen = rows.find((row) => row.chosen);
     const document = {
@@ -49,12 +39,12 @@ export async function handle({
       chosen: chosen ?? null,
       sentence: sentence(decision, wish),
       rows,
-      ignored,
+      ignored: offers.ignored,
     };
     await printAnswer(terminal, options.output, document, () => renderTable(terminal, columns, rows));
     if (options.output === "table") {
       terminal.note(`${image.reference}: ${document.sentence}`);
-      for (const { manifest, platform, because } of ignored)
+      for (const { manifest, platform, because } of offers.ignored)
         terminal.note(`not considered: ${platform} (${shortDigest(manifest)}): ${because}`);
     }
     return chosen === undefined ? 1 : 0;

@@ -31,14 +31,7 @@ export async function imageFor(
       hint: `tripod pull ${reference}`,
     });
   const { fetchImage } = await import("./fetch-image.ts");
-  await fetchImage(
-    context,
-    store,
-    reference,
-    { plainHttp: options.plainHttp, allPlatforms: false },
-    terminal,
-  );
-  return found(store, reference);
+  return fetchImage(store, reference, { plainHttp: options.plainHttp, allPlatforms: false }, terminal);
 }
 
 function found(store: Store, reference: string): Image {

@@ -1,0 +1,25 @@
+/** pull: images from their registries. */
+
+import { openStore } from "../image/store.ts";
+import { reportError } from "./cli.ts";
+import type { Invocation } from "./command.ts";
+import { openContext } from "./context.ts";
+import { fetchImage } from "./fetch-image.ts";
+import type { PullOptions } from "./flags.ts";
+
+/** Prints `<reference> <digest>` for each image, with `quiet` the digest alone. One that fails does not keep the others from being fetched. */
+export async function handle({ args, options, globals, terminal }: Invocation<PullOptions>): Promise<number> {
+  const context = await openContext(globals);
+  const store = openStore(context.roots.lib);
+  let status = 0;
+  for (const reference of new Set(args)) {
+    try {
+      const image = await fetchImage(store, reference, options, terminal);
+      terminal.write(options.quiet ? `${image.digest}\n` : `${image.reference} ${image.digest}\n`);
+    } catch (error) {
+      const exit = reportError(error, globals.debug, terminal);
+      status = status === 0 ? exit : status;
+    }
+  }
+  return status;
+}
