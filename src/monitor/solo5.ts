@@ -9,6 +9,7 @@ import { type HostPath, hostPath, sandboxPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
 import { formatBytes } from "../spec/units.ts";
 import type { BindNeed, Launch, Machine, MonitorKind } from "../spec/values.ts";
+import { tenderSeccomp } from "./solo5-seccomp.ts";
 import { type MonitorDriver, type ProgramNeeds, type RenderInput, mebibyte } from "./monitor.ts";
 
 type Kind = Extract<MonitorKind, "hvt" | "spt">;
@@ -79,7 +80,6 @@ const common = {
   env: [],
   files: [],
   scratchBytes: 0,
-  seccomp: undefined,
   stop,
 } as const satisfies Partial<Launch>;
 
@@ -112,6 +112,7 @@ function renderTender(kind: Kind, { boot, machine, program }: RenderInput): Laun
     taps,
     binds: [],
     devices: [],
+    seccomp: tenderSeccomp,
     overheadBytes: overheadBytes(machine),
   };
 }
@@ -148,6 +149,8 @@ function renderSolo5(kind: Kind, { boot, machine, program, needs }: RenderInput)
     taps: [],
     binds: [...needs, { from: boot.kernel, at: sandboxPath("/kernel") }, ...disks],
     devices: kind === "hvt" ? [{ from: hostPath("/dev/kvm"), at: sandboxPath("/dev/kvm") }] : [],
+    // Its calls differ from version to version; it confines itself before the guest runs.
+    seccomp: undefined,
     overheadBytes: overheadBytes(machine),
   };
 }
