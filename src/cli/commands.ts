@@ -200,8 +200,8 @@ export const commands: readonly Command[] = [
   command({
     name: "save",
     group: "image",
-    summary: "Write an image to an OCI archive",
-    args: [imageArgument],
+    summary: "Write images to an archive that OCI tools and docker load",
+    args: [imageArguments],
     flags: flags.saveFlags,
     examples: [{ does: "To a file", command: "tripod save -o app.tar app:1" }],
     load: () => import("./save.ts"),

@@ -13,12 +13,13 @@ export interface FetchOptions {
   readonly allPlatforms: boolean;
 }
 
-/** Ctrl-C gives up; what was fetched until then is collected later. Throws as `pullImage`. */
+/** Throws as `pullImage`, and what the signal brings. */
 export async function fetchImage(
   store: Store,
   reference: string,
   options: FetchOptions,
   terminal: Terminal,
+  signal?: AbortSignal,
 ): Promise<Image> {
   const progress = progressLine(terminal, visible(reference));
   try {
@@ -28,6 +29,7 @@ export async function fetchImage(
       ...(options.plainHttp ? { plainHttp: true } : {}),
       ...(options.allPlatforms ? { choose: everyEntry } : {}),
       onProgress: progress.show,
+      ...(signal === undefined ? {} : { signal }),
     });
   } finally {
     progress.end();

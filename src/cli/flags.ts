@@ -192,15 +192,19 @@ export const loadFlags = [
     value: "FILE",
     help: "a docker or OCI archive, or an OCI layout directory; default: standard input",
   },
-  { name: "name", value: "REFERENCE", many: true, help: "the name of an image that has none in the archive" },
+  {
+    name: "name",
+    value: "REFERENCE",
+    help: "the name to give; needed where the archive has none, and only for a single image",
+  },
   quiet("print references only"),
 ] as const satisfies readonly FlagRecord[];
 
 export const saveFlags = [
   {
-    name: "file",
-    value: "FILE",
+    name: "output",
     short: "o",
+    value: "FILE",
     help: "where to write it; default: standard output, if that is no terminal",
   },
 ] as const satisfies readonly FlagRecord[];

@@ -6,20 +6,24 @@ import type { Invocation } from "./command.ts";
 import { openContext } from "./context.ts";
 import { fetchImage } from "./fetch-image.ts";
 import type { PullOptions } from "./flags.ts";
+import { interruptible } from "./interrupt.ts";
 
 /** Prints `<reference> <digest>` for each image, with `quiet` the digest alone. One that fails does not keep the others from being fetched. */
 export async function handle({ args, options, globals, terminal }: Invocation<PullOptions>): Promise<number> {
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
-  let status = 0;
-  for (const reference of new Set(args)) {
-    try {
-      const image = await fetchImage(store, reference, options, terminal);
-      terminal.write(options.quiet ? `${image.digest}\n` : `${image.reference} ${image.digest}\n`);
-    } catch (error) {
-      const exit = reportError(error, globals.debug, terminal);
-      status = status === 0 ? exit : status;
+  return interruptible(async (signal) => {
+    let status = 0;
+    for (const reference of new Set(args)) {
+      try {
+        const image = await fetchImage(store, reference, options, terminal, signal);
+        terminal.write(options.quiet ? `${image.digest}\n` : `${image.reference} ${image.digest}\n`);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        const exit = reportError(error, globals.debug, terminal);
+        status = status === 0 ? exit : status;
+      }
     }
-  }
-  return status;
+    return status;
+  });
 }

@@ -46,23 +46,27 @@ export async function handle({ args, options, globals, terminal }: Invocation<Ru
   } finally {
     await lease.release();
   }
-  if (options.timings)
-    await printAnswer(
-      { ...terminal, write: (text) => terminal.note(String(text).trimEnd()) },
-      options.output,
-      stages.rows(),
-      () =>
-        stages
-          .rows()
-          .map(({ stage, ms }) => `${stage.padEnd(8)} ${ms.toFixed(1).padStart(8)} ms`)
-          .join("\n"),
-    );
+  if (options.timings) await tellTimings(terminal, options.output, stages);
   if (request.detach) {
     running.warden.close();
     terminal.write(`${running.file.id}\n`);
     return 0;
   }
   return attend(running, terminal);
+}
+
+/** The stages go to stderr: stdout is the workload's. */
+function tellTimings(terminal: Terminal, format: string, stages: Stages): Promise<void> {
+  const rows = stages.rows();
+  const onStderr: Terminal = {
+    ...terminal,
+    write: (text) => {
+      for (const line of String(text).trimEnd().split("\n")) terminal.note(line);
+    },
+  };
+  return printAnswer(onStderr, format, { schema: "tripod.timings/1", stages: rows }, () =>
+    rows.map(({ stage, ms }) => `${stage.padEnd(8)} ${ms.toFixed(1).padStart(8)} ms\n`).join(""),
+  );
 }
 
 /** Ports that a browser or curl reaches by HTTP. */
