@@ -1,10 +1,14 @@
-// Writes the generated pages: docs/cli.md from the command records, docs/errors.md from the table of errors.
+// Writes the generated pages: docs/cli.md from the command records, docs/errors.md from the table of errors,
+// docs/selection.md from the monitors' features and the table of reasons.
 // With --check it writes nothing, names the pages that differ and exits 1. Needs a Node that runs TypeScript (24).
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { commands } from "../src/cli/commands.ts";
 import { globalFlags } from "../src/cli/flags.ts";
 import { flagForm, flagHelp, usageLine } from "../src/cli/help.ts";
+import { monitors, solo5Programs } from "../src/monitor/index.ts";
+import { reasonTable } from "../src/select/reasons.ts";
+import { defaultOrder } from "../src/spec/config.ts";
 import { errorTable } from "../src/spec/errors.ts";
 
 const root = dirname(import.meta.dirname);
@@ -108,7 +112,62 @@ function errorsPage() {
   ];
 }
 
-const pages = { "docs/cli.md": cliPage(), "docs/errors.md": errorsPage() };
+const kvmWords = {
+  required: "needed",
+  optional: "used where it runs Linux, else the machine is emulated",
+  unused: "not used",
+};
+
+function selectionPage() {
+  const rows = [
+    ...monitors.map(({ features }) => [features, ""]),
+    ...solo5Programs.map(({ features }) => [features, " (Solo5's own program)"]),
+  ];
+  return [
+    note,
+    "",
+    "# How an image is run",
+    "",
+    "An image offers one or more ways to run. Each is judged with every monitor or OCI runtime that could run it; `tripod explain IMAGE` shows all",
+    "verdicts, `tripod run --dry-run IMAGE` what would be done. Nothing is guessed and nothing is weakened: a wish or a policy that cannot be had",
+    "is an error.",
+    "",
+    "Of what fits, the first in the policy's order is taken. The default order is the strongest isolation that runs at full speed:",
+    "",
+    ...defaultOrder.map((choice, index) => `${index + 1}. ${code(choice)}`),
+    "",
+    "Two ways are never taken unasked, because they are slow: `hvt` on a KVM that was seen to run only tiny guests (`--monitor hvt` takes it), and a",
+    "machine emulated in software (`--monitor qemu`, or `allow_emulation` in the [configuration](configuration.md)).",
+    "",
+    "## Guests and monitors",
+    "",
+    "| Guest | Monitor | Architectures | KVM | Network device |",
+    "|---|---|---|---|---|",
+    ...rows.flatMap(([features, whose]) =>
+      features.guests.map(
+        (guest) =>
+          `| ${code(guest)} | ${code(features.kind)}${whose} | ${features.arches.join(", ")} | ${kvmWords[features.kvm]} | ${features.taps === "fd" ? "yes" : "no"} |`,
+      ),
+    ),
+    "",
+    "Containers run by `runc` or `crun`, whichever is seen to work.",
+    "",
+    "## Reasons against",
+    "",
+    "| Code | Reason | Remedy |",
+    "|---|---|---|",
+    ...Object.entries(reasonTable).map(
+      ([name, { says, remedy }]) => `| ${code(name)} | ${cell(says("…"))} | ${cell(remedy?.("…") ?? "")} |`,
+    ),
+    "",
+  ];
+}
+
+const pages = {
+  "docs/cli.md": cliPage(),
+  "docs/errors.md": errorsPage(),
+  "docs/selection.md": selectionPage(),
+};
 const check = process.argv.includes("--check");
 let stale = 0;
 for (const [path, lines] of Object.entries(pages)) {

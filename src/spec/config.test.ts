@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "smol-toml";
 import { decodeConfig, defaultConfig } from "./config.ts";
@@ -58,6 +60,26 @@ files = 5
     network: { default: "none", cniPluginDirs: ["/opt/cni/bin"] },
     log: { maxBytes: 1048576, files: 5 },
   });
+});
+
+test("the example of docs/configuration.md is read, and has every key", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/configuration.md"), "utf8");
+  const toml = /```toml\n([\s\S]*?)```/.exec(page)?.[1];
+  assert.ok(toml !== undefined);
+  const config = decodeConfig(parse(toml), "docs/configuration.md");
+  assert.deepEqual(config.log, defaultConfig.log);
+  assert.equal(config.network.default, defaultConfig.network.default);
+  for (const key of [
+    "order",
+    "allow_emulation",
+    "image",
+    "modes",
+    "path",
+    "default_memory",
+    "default_vcpus",
+    "cni_plugin_dirs",
+  ])
+    assert.match(toml, new RegExp(`^${key} = `, "m"));
 });
 
 test("an unknown key is named with the nearest known one, wherever it stands", () => {
