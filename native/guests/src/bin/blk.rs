@@ -17,7 +17,7 @@ fn main(_: &Start) -> i32 {
         return 2;
     }
     let size = block.block_size as usize;
-    let (mut wrote, mut read) = ([0_u8; MAX], [0_u8; MAX]);
+    let (mut wrote, mut read) = ([0_u8; MAX], [0_u8; MAX + 1]);
     let last = block.capacity - block.block_size;
     let mut offset = 0;
     loop {
