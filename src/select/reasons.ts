@@ -55,7 +55,7 @@ export const reasonTable = {
   },
   "kvm-none": {
     says: (evidence) => `it needs KVM (${evidence})`,
-    remedy: () => "run on a machine with KVM, or tripod check --refresh after enabling it",
+    remedy: () => "run on a machine with KVM; tripod check looks again",
   },
   "kvm-tiny": {
     says: () => "KVM runs only tiny guests",
