@@ -234,7 +234,7 @@ test("images and inspect read the store; rmi removes, but not what a sandbox use
   assert.match(refused.stderr, /used by the sandbox user \(stopped\)\nhint: tripod rm -f user/);
   rmSync(join(root, "run/default", user), { recursive: true });
   const removed = await tripod("rmi", "app:1");
-  assert.deepEqual([removed.status, removed.stdout], [0, `${name}\n`]);
+  assert.deepEqual([removed.status, removed.stdout], [0, "app:1\n"]);
   assert.deepEqual(readdirSync(join(root, "lib/images/blobs/sha256")), []);
   assert.equal((await tripod("images", "-o", "json")).stdout, "[]\n");
 });

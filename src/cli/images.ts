@@ -47,7 +47,8 @@ const columns = (whole: boolean, now: number): readonly Column<ImageDocument>[] 
     title: "CREATED",
     cell: ({ manifests }) => {
       const created = manifests.find((manifest) => manifest.created !== null)?.created ?? null;
-      return created === null ? "-" : ago(created, now);
+      // The epoch is what reproducible builds write for no time at all.
+      return created === null || Date.parse(created) === 0 ? "-" : ago(created, now);
     },
   },
 ];
