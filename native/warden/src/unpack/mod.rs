@@ -41,6 +41,8 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Summary> {
+    // SAFETY: nothing has been opened yet; what the caller left open is of no use here. close_range takes no pointers.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     // Standard input may be a file, which has no pipe to enlarge.
     let _ = rustix::pipe::fcntl_setpipe_size(rustix::stdio::stdin(), PIPE_BYTES);
     // Buffers are allocated before the memory limit counts against hostile data.
@@ -50,6 +52,12 @@ fn run(arguments: &Arguments) -> Result<Summary> {
         })?,
     );
     let mut input = BufReader::with_capacity(BUFFER_BYTES, stdin);
-    let root = confine::enter(&arguments.into, arguments.limits.max_bytes)?;
+    let root = confine::enter(&arguments.into, arguments.limits.max_bytes).map_err(|error| {
+        if error.code == "step-failed" {
+            error.with_code("program-failed")
+        } else {
+            error
+        }
+    })?;
     layer::unpack(&mut input, &root, arguments.limits)
 }

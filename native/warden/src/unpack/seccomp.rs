@@ -5,6 +5,8 @@ use std::io::Error;
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
+/// The lower half of the third argument, on a little-endian machine.
+const THIRD_ARGUMENT: u32 = 32;
 
 #[cfg(target_arch = "x86_64")]
 const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -42,7 +44,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_lsetxattr,
     // Memory and the end.
     libc::SYS_brk,
-    libc::SYS_mmap,
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_madvise,
@@ -53,6 +54,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
+
+/// Allowed without PROT_EXEC in the third argument: nothing that came in the stream is ever run.
+const ALLOWED_NOT_EXECUTABLE: [libc::c_long; 2] = [libc::SYS_mmap, libc::SYS_mprotect];
 
 /// Installs the filter for the calling thread, for good. Needs no_new_privs or CAP_SYS_ADMIN.
 pub fn install() -> Result<(), Error> {
@@ -89,8 +93,20 @@ fn program() -> Vec<libc::sock_filter> {
     program.push(answer(libc::SECCOMP_RET_KILL_PROCESS));
     program.push(load(NUMBER));
     for call in ALLOWED {
-        program.push(equals(*call as u32, 1));
-        program.push(answer(libc::SECCOMP_RET_ALLOW));
+        program.extend([equals(*call as u32, 1), answer(libc::SECCOMP_RET_ALLOW)]);
+    }
+    for call in ALLOWED_NOT_EXECUTABLE {
+        let is_executable = instruction(
+            libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K,
+            libc::PROT_EXEC as u32,
+            0,
+            1,
+        );
+        program.extend([equals(call as u32, 4), load(THIRD_ARGUMENT), is_executable]);
+        program.extend([
+            answer(libc::SECCOMP_RET_KILL_PROCESS),
+            answer(libc::SECCOMP_RET_ALLOW),
+        ]);
     }
     program.push(answer(libc::SECCOMP_RET_KILL_PROCESS));
     program

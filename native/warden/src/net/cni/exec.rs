@@ -190,10 +190,17 @@ fn rewind_and_read(mut output: File) -> std::io::Result<Vec<u8>> {
     read_bounded(output)
 }
 
-/// In the child: into the host's network namespace, and nothing inherited but the standard streams and the lock.
+/// In the child: into the host's network namespace, with no signal blocked, and nothing inherited but the standard streams and the lock.
 fn enter_host(host: i32, lock: i32) -> std::io::Result<()> {
     // SAFETY: `run` keeps both fds open until the child has been started.
     let (host, lock) = unsafe { (BorrowedFd::borrow_raw(host), BorrowedFd::borrow_raw(lock)) };
+    // The warden blocks signals that it reads from an fd; plugins and their iptables expect none blocked.
+    // SAFETY: both calls write to `none`, which outlives them; they are async-signal-safe.
+    unsafe {
+        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
     move_into_link_name_space(host, Some(LinkNameSpaceType::Network))?;
     // SAFETY: close_range with CLOEXEC closes nothing now; it takes no pointers.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } != 0 {

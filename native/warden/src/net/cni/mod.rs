@@ -75,8 +75,11 @@ pub fn add(context: &CniContext) -> Result<Value> {
 }
 
 /// DEL of every plugin in reverse, each even if one before it failed; the first failure is returned at the end. Calling it again, or
-/// without an ADD, is no error.
+/// without an ADD, does nothing.
 pub fn del(context: &CniContext) -> Result<()> {
+    if !Record::is_there(context.state_dir) {
+        return Ok(());
+    }
     let list = List::read(&context.conflist)?;
     let record = Record::open(context.state_dir)?;
     record.wait_for_plugins();

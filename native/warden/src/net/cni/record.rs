@@ -2,7 +2,7 @@
 
 use crate::error::{Context, Error, Result};
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use serde_json::Value;
 use std::fs::File;
@@ -27,6 +27,11 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// Whether an ADD was begun and not yet taken back: the lock is made before the first plugin runs and removed last.
+    pub fn is_there(dir: BorrowedFd) -> bool {
+        statat(dir, LOCK, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     pub fn open(dir: BorrowedFd<'a>) -> Result<Record<'a>> {
         let lock = create(dir, LOCK, OFlags::empty())?;
         // Taken by nobody but a plugin of a killed warden, for which `wait_for_plugins` waits.
