@@ -50,7 +50,14 @@ pub struct BadWord<'a> {
 impl<'a> Boot<'a> {
     /// What holds without a boot line.
     pub const fn new() -> Self {
-        Self { address: Address::None, gateway: None, port: DEFAULT_PORT, monitor: None, hostname: None, exit: None }
+        Self {
+            address: Address::None,
+            gateway: None,
+            port: DEFAULT_PORT,
+            monitor: None,
+            hostname: None,
+            exit: None,
+        }
     }
 
     /// Reads a whole boot line.
@@ -59,7 +66,10 @@ impl<'a> Boot<'a> {
     /// The first word whose value is not as [`Boot`] says.
     pub fn parse(line: &'a [u8]) -> Result<Self, BadWord<'a>> {
         let mut boot = Self::new();
-        for word in line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        for word in line
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+        {
             // What is not text is not a word of ours.
             if let Ok(word) = str::from_utf8(word) {
                 boot.add(word)?;
@@ -73,14 +83,35 @@ impl<'a> Boot<'a> {
     /// # Errors
     /// If it is ours and its value is not as [`Boot`] says.
     pub fn add(&mut self, word: &'a str) -> Result<(), BadWord<'a>> {
-        let Some((key, value)) = word.split_once('=') else { return Ok(()) };
+        let Some((key, value)) = word.split_once('=') else {
+            return Ok(());
+        };
         let bad = |wants| BadWord { word, wants };
         match key {
-            "ip" => self.address = parse_address(value).ok_or_else(|| bad("an IPv4 address with prefix, as 10.0.0.2/24, or dhcp"))?,
+            "ip" => {
+                self.address = parse_address(value)
+                    .ok_or_else(|| bad("an IPv4 address with prefix, as 10.0.0.2/24, or dhcp"))?
+            }
             "gateway" => self.gateway = Some(value.parse().map_err(|_| bad("an IPv4 address"))?),
-            "port" => self.port = value.parse().ok().filter(|&port| port > 0).ok_or_else(|| bad("a number from 1 to 65535"))?,
-            "monitor" => self.monitor = Some(parse_name(value, MONITOR_LIMIT).ok_or_else(|| bad("at most 31 letters, digits, '.', '-' or '_'"))?),
-            "hostname" => self.hostname = Some(parse_name(value, HOSTNAME_LIMIT).ok_or_else(|| bad("at most 63 letters, digits, '.', '-' or '_'"))?),
+            "port" => {
+                self.port = value
+                    .parse()
+                    .ok()
+                    .filter(|&port| port > 0)
+                    .ok_or_else(|| bad("a number from 1 to 65535"))?
+            }
+            "monitor" => {
+                self.monitor = Some(
+                    parse_name(value, MONITOR_LIMIT)
+                        .ok_or_else(|| bad("at most 31 letters, digits, '.', '-' or '_'"))?,
+                )
+            }
+            "hostname" => {
+                self.hostname = Some(
+                    parse_name(value, HOSTNAME_LIMIT)
+                        .ok_or_else(|| bad("at most 63 letters, digits, '.', '-' or '_'"))?,
+                )
+            }
             "exit" => self.exit = Some(value.parse().map_err(|_| bad("a number from 0 to 255"))?),
             _ => {}
         }
@@ -121,7 +152,10 @@ mod tests {
         assert_eq!(
             Boot::parse(line),
             Ok(Boot {
-                address: Address::Static { ip: Ipv4Addr::new(10, 0, 0, 2), prefix: 24 },
+                address: Address::Static {
+                    ip: Ipv4Addr::new(10, 0, 0, 2),
+                    prefix: 24
+                },
                 gateway: Some(Ipv4Addr::new(10, 0, 0, 1)),
                 port: 8080,
                 monitor: Some("spt"),
@@ -140,7 +174,10 @@ mod tests {
     #[test]
     fn dhcp_and_a_lone_address_are_addresses() {
         assert_eq!(Boot::parse(b"ip=dhcp").unwrap().address, Address::Dhcp);
-        let lone = Address::Static { ip: Ipv4Addr::new(10, 1, 2, 3), prefix: 32 };
+        let lone = Address::Static {
+            ip: Ipv4Addr::new(10, 1, 2, 3),
+            prefix: 32,
+        };
         assert_eq!(Boot::parse(b"ip=10.1.2.3").unwrap().address, lone);
     }
 
@@ -153,8 +190,22 @@ mod tests {
     fn a_value_that_cannot_be_is_an_error_that_names_the_word() {
         let long = ["hostname=", &"a".repeat(HOSTNAME_LIMIT + 1)].concat();
         for word in [
-            "ip=", "ip=10.0.0.2/0", "ip=10.0.0.2/33", "ip=10.0.0/24", "ip=0.0.0.0/8", "ip=224.0.0.1/4", "ip=255.255.255.255",
-            "gateway=x", "port=0", "port=65536", "port=-1", "monitor=", "monitor=a\"b", "hostname=a\\b", &long, "exit=256",
+            "ip=",
+            "ip=10.0.0.2/0",
+            "ip=10.0.0.2/33",
+            "ip=10.0.0/24",
+            "ip=0.0.0.0/8",
+            "ip=224.0.0.1/4",
+            "ip=255.255.255.255",
+            "gateway=x",
+            "port=0",
+            "port=65536",
+            "port=-1",
+            "monitor=",
+            "monitor=a\"b",
+            "hostname=a\\b",
+            &long,
+            "exit=256",
         ] {
             assert_eq!(Boot::parse(word.as_bytes()).unwrap_err().word, word);
         }

@@ -14,7 +14,10 @@ impl CounterClock {
     /// A clock that shows 0 when the counter shows `start`. `hz` below 1 MHz counts as 1 MHz.
     pub const fn new(start: u64, hz: u64) -> Self {
         let hz = if hz < LEAST_HZ { LEAST_HZ } else { hz };
-        Self { start, scale: (1_000_000 << 44) / hz }
+        Self {
+            start,
+            scale: (1_000_000 << 44) / hz,
+        }
     }
 
     /// The time at a counter value. A value from before the start, as processors out of step show, is the start.

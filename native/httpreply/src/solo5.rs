@@ -35,7 +35,15 @@ impl Entry {
             padded[at] = bytes[at];
             at += 1;
         }
-        Self { name: padded, kind, mac: [0; 6], mtu: 0, _capacity_rest: 0, host_fd: 0, attached: false }
+        Self {
+            name: padded,
+            kind,
+            mac: [0; 6],
+            mtu: 0,
+            _capacity_rest: 0,
+            host_fd: 0,
+            attached: false,
+        }
     }
 }
 
@@ -49,13 +57,20 @@ pub struct Manifest {
 
 impl Manifest {
     const fn new() -> Self {
-        Self { version: 1, entries: 2, entry: [Entry::new("", RESERVED_FIRST), Entry::new(DEVICE, NET_BASIC)] }
+        Self {
+            version: 1,
+            entries: 2,
+            entry: [Entry::new("", RESERVED_FIRST), Entry::new(DEVICE, NET_BASIC)],
+        }
     }
 
     /// The network device, as attached.
     pub fn link(&self) -> Option<Link> {
         let net = &self.entry[HANDLE];
-        net.attached.then_some(Link { mac: net.mac, mtu: net.mtu.into() })
+        net.attached.then_some(Link {
+            mac: net.mac,
+            mtu: net.mtu.into(),
+        })
     }
 }
 
@@ -79,15 +94,31 @@ pub struct Abi {
 
 /// The note that names the ABI: target 1 is `hvt`, 2 is `spt`.
 pub const fn abi_note(target: u32) -> Note<Abi> {
-    let content = Abi { target, version: 2, reserved: [0; 2] };
-    Note { name_size: 6, content_size: size_of::<Abi>() as u32, kind: 0x3149_4241, name: *b"Solo5\0\0\0", content }
+    let content = Abi {
+        target,
+        version: 2,
+        reserved: [0; 2],
+    };
+    Note {
+        name_size: 6,
+        content_size: size_of::<Abi>() as u32,
+        kind: 0x3149_4241,
+        name: *b"Solo5\0\0\0",
+        content,
+    }
 }
 
 /// The note that declares the devices.
 pub const fn manifest_note() -> Note<Manifest> {
     // The four bytes before the content that align it count as content.
     let content_size = size_of::<Manifest>() as u32 + 4;
-    Note { name_size: 6, content_size, kind: 0x3154_464d, name: *b"Solo5\0\0\0", content: Manifest::new() }
+    Note {
+        name_size: 6,
+        content_size,
+        kind: 0x3154_464d,
+        name: *b"Solo5\0\0\0",
+        content: Manifest::new(),
+    }
 }
 
 const _: () = assert!(size_of::<Entry>() == 104 && size_of::<Manifest>() == 8 + 2 * 104);

@@ -42,26 +42,53 @@ pub fn run<M: Machine>(mut machine: M, monitor: &str, line: &[u8], storage: &'st
     let boot = match Boot::parse(line) {
         Ok(boot) => boot,
         Err(bad) => {
-            say(&mut machine, format_args!("httpreply: bad word in the boot line: '{}' wants {}\n", bad.word, bad.wants));
+            say(
+                &mut machine,
+                format_args!(
+                    "httpreply: bad word in the boot line: '{}' wants {}\n",
+                    bad.word, bad.wants
+                ),
+            );
             machine.exit(2)
         }
     };
     let monitor = boot.monitor.unwrap_or(monitor);
     let link = machine.link();
     match (link, boot.address) {
-        (None, _) => say(&mut machine, format_args!("httpreply: unikernel on {monitor}, no network device\n")),
-        (_, Address::None) => say(&mut machine, format_args!("httpreply: unikernel on {monitor}, no address\n")),
-        (_, Address::Dhcp) => say(&mut machine, format_args!("httpreply: unikernel on {monitor}, asking for an address by DHCP\n")),
+        (None, _) => say(
+            &mut machine,
+            format_args!("httpreply: unikernel on {monitor}, no network device\n"),
+        ),
+        (_, Address::None) => say(
+            &mut machine,
+            format_args!("httpreply: unikernel on {monitor}, no address\n"),
+        ),
+        (_, Address::Dhcp) => say(
+            &mut machine,
+            format_args!("httpreply: unikernel on {monitor}, asking for an address by DHCP\n"),
+        ),
         (_, Address::Static { ip, .. }) => {
-            say(&mut machine, format_args!("httpreply: unikernel on {monitor}, listening on {ip}:{}\n", boot.port));
+            say(
+                &mut machine,
+                format_args!(
+                    "httpreply: unikernel on {monitor}, listening on {ip}:{}\n",
+                    boot.port
+                ),
+            );
         }
     }
     if let Some(status) = boot.exit {
         machine.exit(status);
     }
-    let about = About { mode: "unikernel", monitor: Some(monitor), hostname: boot.hostname };
+    let about = About {
+        mode: "unikernel",
+        monitor: Some(monitor),
+        hostname: boot.hostname,
+    };
     match link {
-        Some(link) if boot.address != Address::None => serve(machine, link, &boot, &about, storage, started_us),
+        Some(link) if boot.address != Address::None => {
+            serve(machine, link, &boot, &about, storage, started_us)
+        }
         _ => loop {
             drain(&mut machine);
             machine.wait(None);
@@ -77,7 +104,12 @@ fn serve<M: Machine>(
     storage: &'static mut Storage,
     started_us: u64,
 ) -> ! {
-    let seed = machine.entropy() ^ link.mac.iter().fold(0, |sum, &byte| (sum << 8) | u64::from(byte)).rotate_left(16);
+    let seed = machine.entropy()
+        ^ link
+            .mac
+            .iter()
+            .fold(0, |sum, &byte| (sum << 8) | u64::from(byte))
+            .rotate_left(16);
     let mut stack = Stack::new(machine, link, boot, seed, storage);
     loop {
         let now_us = stack.machine().now_us();
@@ -85,9 +117,17 @@ fn serve<M: Machine>(
         match change {
             Some(Change::Address(ip)) => {
                 let monitor = about.monitor.unwrap_or_default();
-                say(stack.machine(), format_args!("httpreply: unikernel on {monitor}, listening on {ip}:{}\n", boot.port));
+                say(
+                    stack.machine(),
+                    format_args!(
+                        "httpreply: unikernel on {monitor}, listening on {ip}:{}\n",
+                        boot.port
+                    ),
+                );
             }
-            Some(Change::NoAddress) => say(stack.machine(), format_args!("httpreply: the DHCP lease ended\n")),
+            Some(Change::NoAddress) => {
+                say(stack.machine(), format_args!("httpreply: the DHCP lease ended\n"))
+            }
             None => {}
         }
         let uptime_ms = now_us.saturating_sub(started_us) / 1000;
@@ -106,7 +146,10 @@ fn drain(machine: &mut impl Machine) {
 }
 
 fn say(machine: &mut impl Machine, line: fmt::Arguments<'_>) {
-    let mut text = Line { bytes: [0; 160], length: 0 };
+    let mut text = Line {
+        bytes: [0; 160],
+        length: 0,
+    };
     // A line that is too long is cut.
     let _ = text.write_fmt(line);
     machine.print(text.as_str());
@@ -130,7 +173,10 @@ impl Write for Line {
             let mut utf8 = [0; 4];
             let encoded = character.encode_utf8(&mut utf8).as_bytes();
             let end = self.length + encoded.len();
-            self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(encoded);
+            self.bytes
+                .get_mut(self.length..end)
+                .ok_or(fmt::Error)?
+                .copy_from_slice(encoded);
             self.length = end;
         }
         Ok(())

@@ -40,12 +40,15 @@ fn run(started: Instant) -> Result<ExitCode, String> {
     let port_of_environment = env::var("PORT").ok().map(|port| format!("port={port}"));
     let mut boot = Boot::new();
     for word in port_of_environment.iter().chain(&words) {
-        boot.add(word).map_err(|bad| format!("bad word {:?}: wants {}", bad.word, bad.wants))?;
+        boot.add(word)
+            .map_err(|bad| format!("bad word {:?}: wants {}", bad.word, bad.wants))?;
     }
     let port = boot.port;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| {
         let remedy = match error.kind() {
-            ErrorKind::PermissionDenied => format!("; ports below 1024 may need root: try port=8080 instead of {port}"),
+            ErrorKind::PermissionDenied => {
+                format!("; ports below 1024 may need root: try port=8080 instead of {port}")
+            }
             _ => String::new(),
         };
         format!("cannot listen on 0.0.0.0:{port}: {error}{remedy} (the default is {DEFAULT_PORT})")
@@ -83,7 +86,11 @@ fn serve(mut stream: TcpStream, hostname: Option<&str>, started: Instant) -> io:
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
-    let about = About { mode: "container", monitor: None, hostname };
+    let about = About {
+        mode: "container",
+        monitor: None,
+        hostname,
+    };
     let mut connection = Connection::new();
     let mut buffer = [0; 4096];
     loop {

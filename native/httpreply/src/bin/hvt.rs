@@ -41,7 +41,10 @@ extern "C" fn _start(info: &'static BootInfo) -> ! {
     // SAFETY: the tender's boot information lies below the image, and nobody writes to it any more.
     let (line, manifest) = unsafe { (solo5::boot_line(info.boot_line), &*info.manifest) };
     let Some(storage) = STORAGE.take() else { exit(255) };
-    let guest = Guest { link: manifest.link(), clock: CounterClock::new(read_counter(), info.counter_hz) };
+    let guest = Guest {
+        link: manifest.link(),
+        clock: CounterClock::new(read_counter(), info.counter_hz),
+    };
     run(guest, "hvt", line, storage)
 }
 
@@ -116,10 +119,17 @@ impl Machine for Guest {
     fn receive(&mut self, frame: &mut [u8]) -> Option<usize> {
         self.link?;
         let (data, length) = (frame.as_mut_ptr().addr() as u64, frame.len() as u64);
-        let mut call = Net { handle: HANDLE as u64, data, length, result: 0 };
+        let mut call = Net {
+            handle: HANDLE as u64,
+            data,
+            length,
+            result: 0,
+        };
         // SAFETY: the tender writes at most `length` bytes to `frame`.
         unsafe { hypercall(NET_READ, &mut call) };
-        usize::try_from(call.length).ok().filter(|&length| call.result == 0 && length <= frame.len())
+        usize::try_from(call.length)
+            .ok()
+            .filter(|&length| call.result == 0 && length <= frame.len())
     }
 
     fn can_send(&mut self) -> bool {
@@ -128,28 +138,45 @@ impl Machine for Guest {
 
     fn send(&mut self, frame: &[u8]) {
         let (data, length) = (frame.as_ptr().addr() as u64, frame.len() as u64);
-        let mut call = Net { handle: HANDLE as u64, data, length, result: 0 };
+        let mut call = Net {
+            handle: HANDLE as u64,
+            data,
+            length,
+            result: 0,
+        };
         // SAFETY: the tender reads `length` bytes of `frame`.
         unsafe { hypercall(NET_WRITE, &mut call) };
     }
 
     fn wait(&mut self, deadline_us: Option<u64>) {
         let now_us = self.now_us();
-        let left_us = deadline_us.map_or(LONGEST_SLEEP_US, |us| us.saturating_sub(now_us).min(LONGEST_SLEEP_US));
-        let mut call = Poll { timeout_ns: left_us * 1000, ready_set: 0, result: 0 };
+        let left_us = deadline_us.map_or(LONGEST_SLEEP_US, |us| {
+            us.saturating_sub(now_us).min(LONGEST_SLEEP_US)
+        });
+        let mut call = Poll {
+            timeout_ns: left_us * 1000,
+            ready_set: 0,
+            result: 0,
+        };
         // SAFETY: the tender reads and writes `call` alone.
         unsafe { hypercall(POLL, &mut call) };
     }
 }
 
 fn print(text: &str) {
-    let mut call = Puts { data: text.as_ptr().addr() as u64, length: text.len() as u64 };
+    let mut call = Puts {
+        data: text.as_ptr().addr() as u64,
+        length: text.len() as u64,
+    };
     // SAFETY: the tender reads the text.
     unsafe { hypercall(PUTS, &mut call) };
 }
 
 fn exit(status: u8) -> ! {
-    let mut call = Halt { cookie: 0, status: status.into() };
+    let mut call = Halt {
+        cookie: 0,
+        status: status.into(),
+    };
     // SAFETY: ends the guest.
     unsafe { hypercall(HALT, &mut call) };
     loop {

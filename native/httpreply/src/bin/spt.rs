@@ -108,7 +108,10 @@ impl Machine for Guest {
     fn wait(&mut self, deadline_us: Option<u64>) {
         if self.armed_us != deadline_us {
             // All zero disarms; a deadline of 0 must still fire.
-            let at = deadline_us.map_or(Time::default(), |us| Time { seconds: us / 1_000_000, nanoseconds: us % 1_000_000 * 1000 | 1 });
+            let at = deadline_us.map_or(Time::default(), |us| Time {
+                seconds: us / 1_000_000,
+                nanoseconds: us % 1_000_000 * 1000 | 1,
+            });
             let setting = [Time::default(), at];
             let pointer = (&raw const setting).addr() as u64;
             // SAFETY: `setting` is an itimerspec that the kernel reads.
@@ -143,7 +146,12 @@ fn clock(which: u64) -> Time {
 
 fn print(text: &str) {
     // SAFETY: the kernel reads the text. The console is best effort.
-    unsafe { system_call(WRITE, [1, text.as_ptr().addr() as u64, text.len() as u64, 0, 0, 0]) };
+    unsafe {
+        system_call(
+            WRITE,
+            [1, text.as_ptr().addr() as u64, text.len() as u64, 0, 0, 0],
+        )
+    };
 }
 
 fn exit(status: u8) -> ! {

@@ -60,7 +60,9 @@ pub struct Head<'a> {
 /// The status with which to refuse: 400 for what is malformed or ambiguous, 411 for a body of unstated length, 413 for one
 /// too long, 505 for another major version.
 pub fn parse(head: &[u8]) -> Result<Head<'_>, Status> {
-    let mut lines = head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = head
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let (method, path, minor) = parse_request_line(lines.next().unwrap_or_default())?;
     let mut fields = Fields::default();
     for line in lines.take_while(|line| !line.is_empty()) {
@@ -80,7 +82,13 @@ pub fn parse(head: &[u8]) -> Result<Head<'_>, Status> {
     // Whoever waits for 100 (Continue) gets the final answer instead and may never send the body: no way to go on.
     let awaits_continue = fields.expects && body > 0;
     let keep_alive = !fields.says_close && !awaits_continue && (minor >= 1 || fields.says_keep_alive);
-    Ok(Head { method, path, keep_alive, accepts_json: fields.accepts_json, body })
+    Ok(Head {
+        method,
+        path,
+        keep_alive,
+        accepts_json: fields.accepts_json,
+        body,
+    })
 }
 
 fn parse_request_line(line: &[u8]) -> Result<(Method, &[u8], u8), Status> {
@@ -96,7 +104,9 @@ fn parse_request_line(line: &[u8]) -> Result<(Method, &[u8], u8), Status> {
     }
     let minor = match version {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => minor - b'0',
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Status::VersionNotSupported),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(Status::VersionNotSupported);
+        }
         _ => return Err(Status::BadRequest),
     };
     let method = match method {
@@ -116,7 +126,10 @@ fn path_of(target: &[u8]) -> Option<&[u8]> {
             let scheme = b"http://".len();
             let is_http = target.len() > scheme && target[..scheme].eq_ignore_ascii_case(b"http://");
             let after = target.get(scheme..).filter(|_| is_http)?;
-            let authority = after.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(after.len());
+            let authority = after
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?'))
+                .unwrap_or(after.len());
             if authority == 0 {
                 return None;
             }
@@ -140,10 +153,15 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, line: &[u8]) -> Result<(), Status> {
-        let colon = line.iter().position(|&byte| byte == b':').ok_or(Status::BadRequest)?;
+        let colon = line
+            .iter()
+            .position(|&byte| byte == b':')
+            .ok_or(Status::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // A space before the colon or at the line's start (folding) is no token (RFC 9112, 5.1 and 5.2).
-        let is_text = value.iter().all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
+        let is_text = value
+            .iter()
+            .all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
         if !is_token(name) || !is_text {
             return Err(Status::BadRequest);
         }
@@ -183,7 +201,9 @@ fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether an element of `Accept` is `application/json` with a weight above zero.
 fn is_json(element: &[u8]) -> bool {
     let mut parts = element.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-    let is_named = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"));
+    let is_named = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"));
     let is_refused = parts.any(|part| {
         part.len() > 2
             && part[..2].eq_ignore_ascii_case(b"q=")
@@ -204,5 +224,7 @@ fn parse_length(value: &[u8]) -> Result<u64, Status> {
 /// RFC 9110, 5.6.2.
 fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }

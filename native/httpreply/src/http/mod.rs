@@ -35,7 +35,13 @@ pub struct Step {
 impl Connection {
     /// A connection on which nothing was received yet.
     pub const fn new() -> Self {
-        Self { head: [0; HEAD_LIMIT], length: 0, line_start: 0, body_left: 0, closing: false }
+        Self {
+            head: [0; HEAD_LIMIT],
+            length: 0,
+            line_start: 0,
+            body_left: 0,
+            closing: false,
+        }
     }
 
     /// Forgets everything, for the next peer.
@@ -55,7 +61,11 @@ impl Connection {
     /// in turn, one a step. A request's body is skipped.
     pub fn step(&mut self, input: &[u8], about: &About<'_>, uptime_ms: u64) -> Step {
         if self.closing {
-            return Step { consumed: input.len(), reply: None, close: true };
+            return Step {
+                consumed: input.len(),
+                reply: None,
+                close: true,
+            };
         }
         let skipped = usize::try_from(self.body_left).map_or(input.len(), |left| left.min(input.len()));
         self.body_left -= skipped as u64;
@@ -79,7 +89,11 @@ impl Connection {
                 return self.answer(at + 1, about, uptime_ms);
             }
         }
-        Step { consumed: input.len(), reply: None, close: false }
+        Step {
+            consumed: input.len(),
+            reply: None,
+            close: false,
+        }
     }
 
     fn answer(&mut self, consumed: usize, about: &About<'_>, uptime_ms: u64) -> Step {
@@ -91,12 +105,20 @@ impl Connection {
         self.line_start = 0;
         self.body_left = body;
         self.closing = !keep_alive;
-        Step { consumed, reply: Some(reply), close: self.closing }
+        Step {
+            consumed,
+            reply: Some(reply),
+            close: self.closing,
+        }
     }
 
     fn refuse(&mut self, consumed: usize, status: Status) -> Step {
         self.closing = true;
-        Step { consumed, reply: Some(Reply::refusal(status)), close: true }
+        Step {
+            consumed,
+            reply: Some(Reply::refusal(status)),
+            close: true,
+        }
     }
 }
 

@@ -30,7 +30,11 @@ impl Reply {
         let mut body = Text::<BODY_LIMIT>::new();
         // Writing fails only when it does not fit, which About's limits exclude.
         let _ = page.write(&mut body, about, uptime_ms, as_json);
-        let kind = if as_json { "application/json" } else { "text/plain; charset=utf-8" };
+        let kind = if as_json {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
         Self::write(Status::Ok, kind, body.as_bytes(), head.keep_alive, with_body)
     }
 
@@ -47,15 +51,29 @@ impl Reply {
     fn error(status: Status, keep_alive: bool, with_body: bool) -> Self {
         let mut body = Text::<BODY_LIMIT>::new();
         let _ = writeln!(body, "{}", status.text());
-        Self::write(status, "text/plain; charset=utf-8", body.as_bytes(), keep_alive, with_body)
+        Self::write(
+            status,
+            "text/plain; charset=utf-8",
+            body.as_bytes(),
+            keep_alive,
+            with_body,
+        )
     }
 
     fn write(status: Status, kind: &str, body: &[u8], keep_alive: bool, with_body: bool) -> Self {
         let mut bytes = Text::new();
-        let allow = if status == Status::MethodNotAllowed { "Allow: GET, HEAD\r\n" } else { "" };
+        let allow = if status == Status::MethodNotAllowed {
+            "Allow: GET, HEAD\r\n"
+        } else {
+            ""
+        };
         // HTTP/1.0 keeps a connection only where the answer says so; 1.1 does not mind hearing it.
         let connection = if keep_alive { "keep-alive" } else { "close" };
-        let vary = if status == Status::Ok { "Vary: Accept\r\n" } else { "" };
+        let vary = if status == Status::Ok {
+            "Vary: Accept\r\n"
+        } else {
+            ""
+        };
         let _ = write!(
             bytes,
             "HTTP/1.1 {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{vary}{allow}Connection: {connection}\r\n\r\n",
@@ -77,7 +95,10 @@ struct Text<const SIZE: usize> {
 
 impl<const SIZE: usize> Text<SIZE> {
     const fn new() -> Self {
-        Self { bytes: [0; SIZE], length: 0 }
+        Self {
+            bytes: [0; SIZE],
+            length: 0,
+        }
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -94,6 +115,10 @@ impl<const SIZE: usize> Text<SIZE> {
 
 impl<const SIZE: usize> Write for Text<SIZE> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.append(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
+        if self.append(text.as_bytes()) {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }

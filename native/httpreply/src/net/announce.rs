@@ -21,7 +21,11 @@ pub struct Announcements {
 impl Announcements {
     /// Announces an address from now on.
     pub fn begin(&mut self, ip: Ipv4Addr) {
-        *self = Self { ip: Some(ip), left: COUNT, next_us: 0 };
+        *self = Self {
+            ip: Some(ip),
+            left: COUNT,
+            next_us: 0,
+        };
     }
 
     pub fn end(&mut self) {
@@ -34,7 +38,9 @@ impl Announcements {
     }
 
     pub fn send_due(&mut self, machine: &mut impl Machine, now_us: u64) {
-        let (Some(ip), Some(link)) = (self.ip, machine.link()) else { return };
+        let (Some(ip), Some(link)) = (self.ip, machine.link()) else {
+            return;
+        };
         if self.left == 0 || now_us < self.next_us || !machine.can_send() {
             return;
         }

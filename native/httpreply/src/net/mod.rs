@@ -77,18 +77,30 @@ pub struct Stack<M: Machine> {
     peers: [Peer; SOCKETS],
     tcp_port: u16,
     announcements: Announcements,
+    /// Whether no socket listens.
+    is_full: bool,
 }
 
 impl<M: Machine> Stack<M> {
     /// A stack with the boot line's address, or one that asks for it. `seed` makes this boot's TCP sequence numbers.
-    pub fn new(mut machine: M, link: Link, boot: &Boot<'_>, seed: u64, storage: &'static mut Storage) -> Self {
+    pub fn new(
+        mut machine: M,
+        link: Link,
+        boot: &Boot<'_>,
+        seed: u64,
+        storage: &'static mut Storage,
+    ) -> Self {
         let now = instant(machine.now_us());
         let mut config = Config::new(EthernetAddress(link.mac).into());
         config.random_seed = seed;
         let mut port = Port::new(machine, link);
         let mut interface = Interface::new(config, &mut port, now);
         let mut sockets = SocketSet::new(&mut storage.sockets.write([SocketStorage::EMPTY; SOCKETS + 1])[..]);
-        let mut buffers = storage.receive.iter_mut().zip(&mut storage.send).zip(&mut storage.connections);
+        let mut buffers = storage
+            .receive
+            .iter_mut()
+            .zip(&mut storage.send)
+            .zip(&mut storage.connections);
         let peers = core::array::from_fn(|_| {
             // As many buffers as peers: the arrays have one length.
             let ((receive, send), connection) = buffers.next().unwrap_or_else(|| unreachable!());
@@ -111,13 +123,25 @@ impl<M: Machine> Stack<M> {
                 if let Some(name) = boot.hostname {
                     let place = &mut storage.hostname[..name.len()];
                     place.copy_from_slice(name.as_bytes());
-                    let option = DhcpOption { kind: DHCP_HOST_NAME, data: place };
+                    let option = DhcpOption {
+                        kind: DHCP_HOST_NAME,
+                        data: place,
+                    };
                     socket.set_outgoing_options(storage.options.write([option]));
                 }
                 Some(sockets.add(socket))
             }
         };
-        Self { port, interface, sockets, dhcp, peers, tcp_port: boot.port, announcements }
+        Self {
+            port,
+            interface,
+            sockets,
+            dhcp,
+            peers,
+            tcp_port: boot.port,
+            announcements,
+            is_full: false,
+        }
     }
 
     pub fn machine(&mut self) -> &mut M {
@@ -127,7 +151,8 @@ impl<M: Machine> Stack<M> {
     /// Handles all received frames and sends what is due.
     pub fn poll(&mut self, now_us: u64) -> Option<Change> {
         self.announcements.send_due(self.port.machine(), now_us);
-        self.interface.poll(instant(now_us), &mut self.port, &mut self.sockets);
+        self.interface
+            .poll(instant(now_us), &mut self.port, &mut self.sockets);
         let event = self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp?).poll();
         follow_dhcp(&mut self.interface, &mut self.announcements, event)
     }
@@ -144,7 +169,8 @@ impl<M: Machine> Stack<M> {
                 Deeds::Something => is_busy = true,
             }
         }
-        if listening == 0 {
+        self.is_full = listening == 0;
+        if self.is_full {
             is_busy |= self.make_room(now_us);
         }
         is_busy
@@ -152,16 +178,36 @@ impl<M: Machine> Stack<M> {
 
     /// When to poll again if nothing is received before.
     pub fn deadline_us(&mut self, now_us: u64) -> Option<u64> {
-        let stack = self.interface.poll_at(instant(now_us), &self.sockets).map(|at| u64::try_from(at.total_micros()).unwrap_or(0));
+        let stack = self
+            .interface
+            .poll_at(instant(now_us), &self.sockets)
+            .map(|at| u64::try_from(at.total_micros()).unwrap_or(0));
         let peers = self.peers.iter().filter_map(Peer::deadline_us).min();
-        [stack, peers, self.announcements.deadline_us()].into_iter().flatten().min()
+        let room = self
+            .peers
+            .iter()
+            .filter(|_| self.is_full)
+            .filter_map(Peer::evictable_us)
+            .min();
+        [stack, peers, room, self.announcements.deadline_us()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Ends the kept connection that has been idle longest. Returns whether there was one.
+    /// Ends the kept connection that has been idle longest, so that somebody else may come. Returns whether there was one.
     fn make_room(&mut self, now_us: u64) -> bool {
-        let idle = self.peers.iter_mut().filter(|peer| peer.is_evictable(now_us)).min_by_key(|peer| peer.active_us());
-        let Some(peer) = idle else { return false };
-        self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle).abort();
+        let kept = self
+            .peers
+            .iter()
+            .filter_map(|peer| Some((peer.evictable_us()?, peer.handle)));
+        let Some((at_us, handle)) = kept.min_by_key(|&(at_us, _)| at_us) else {
+            return false;
+        };
+        if now_us < at_us {
+            return false;
+        }
+        self.sockets.get_mut::<tcp::Socket<'_>>(handle).abort();
         true
     }
 }

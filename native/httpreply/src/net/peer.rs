@@ -36,11 +36,23 @@ pub enum Deeds {
 
 impl Peer {
     pub fn new(handle: SocketHandle, connection: &'static mut Connection) -> Self {
-        Self { handle, connection, active_us: None, is_closing: false }
+        Self {
+            handle,
+            connection,
+            active_us: None,
+            is_closing: false,
+        }
     }
 
     /// Answers what has arrived, follows the peer's closing, ends what takes too long, and listens again.
-    pub fn advance(&mut self, socket: &mut Socket<'_>, port: u16, now_us: u64, about: &About<'_>, uptime_ms: u64) -> Deeds {
+    pub fn advance(
+        &mut self,
+        socket: &mut Socket<'_>,
+        port: u16,
+        now_us: u64,
+        about: &About<'_>,
+        uptime_ms: u64,
+    ) -> Deeds {
         match socket.state() {
             State::Listen => return Deeds::Listens,
             // TIME-WAIT would hold the socket for ten seconds, and there are few. Both sides have ended, so at worst a peer
@@ -95,7 +107,11 @@ impl Peer {
                 self.close(socket, now_us);
             }
         }
-        if has_acted { Deeds::Something } else { Deeds::Nothing }
+        if has_acted {
+            Deeds::Something
+        } else {
+            Deeds::Nothing
+        }
     }
 
     /// When the peer's time is over, if one is connected.
@@ -103,13 +119,11 @@ impl Peer {
         self.active_us.map(|active_us| active_us + self.patience_us())
     }
 
-    pub fn active_us(&self) -> Option<u64> {
+    /// When the connection may have to make room for another, if it is merely kept.
+    pub fn evictable_us(&self) -> Option<u64> {
         self.active_us
-    }
-
-    /// Whether the connection is merely kept for a next request.
-    pub fn is_evictable(&self, now_us: u64) -> bool {
-        self.active_us.is_some_and(|active_us| now_us >= active_us + KEPT_US) && !self.connection.is_mid_request()
+            .filter(|_| !self.connection.is_mid_request())
+            .map(|active_us| active_us + KEPT_US)
     }
 
     fn close(&mut self, socket: &mut Socket<'_>, now_us: u64) {

@@ -21,7 +21,12 @@ pub struct Port<M> {
 impl<M: Machine> Port<M> {
     pub fn new(machine: M, link: Link) -> Self {
         let mtu = (link.mtu + HEADER).min(FRAME_LIMIT);
-        Self { machine, received: [0; FRAME_LIMIT], sent: [0; FRAME_LIMIT], mtu }
+        Self {
+            machine,
+            received: [0; FRAME_LIMIT],
+            sent: [0; FRAME_LIMIT],
+            mtu,
+        }
     }
 
     pub fn machine(&mut self) -> &mut M {
@@ -45,12 +50,21 @@ impl<M: Machine> Device for Port<M> {
             return None;
         }
         let length = self.machine.receive(&mut self.received)?;
-        Some((Received(&self.received[..length]), Sending { machine: &mut self.machine, frame: &mut self.sent }))
+        Some((
+            Received(&self.received[..length]),
+            Sending {
+                machine: &mut self.machine,
+                frame: &mut self.sent,
+            },
+        ))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sending<'_, M>> {
         let can_send = self.machine.can_send();
-        can_send.then_some(Sending { machine: &mut self.machine, frame: &mut self.sent })
+        can_send.then_some(Sending {
+            machine: &mut self.machine,
+            frame: &mut self.sent,
+        })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

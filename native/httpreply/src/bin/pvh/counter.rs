@@ -20,7 +20,10 @@ const LEAST_HZ: u64 = 100_000_000;
 /// Counts per second.
 pub fn frequency_hz() -> u64 {
     let known = [from_kvm_clock, from_hypervisor_leaf, from_processor_leaf];
-    known.into_iter().find_map(|ask| ask().filter(|&hz| hz >= LEAST_HZ)).unwrap_or_else(measure)
+    known
+        .into_iter()
+        .find_map(|ask| ask().filter(|&hz| hz >= LEAST_HZ))
+        .unwrap_or_else(measure)
 }
 
 /// The words of `struct pvclock_vcpu_time_info`, 32 bytes.
@@ -42,7 +45,11 @@ fn from_kvm_clock() -> Option<u64> {
     let (scale, shift) = (word & 0xffff_ffff, (word >> 32) as u8 as i8);
     let counts = (1_000_000_000_u64 << 32).checked_div(scale)?;
     let places = shift.unsigned_abs().into();
-    if shift < 0 { counts.checked_shl(places) } else { counts.checked_shr(places) }
+    if shift < 0 {
+        counts.checked_shl(places)
+    } else {
+        counts.checked_shr(places)
+    }
 }
 
 /// The leaf by which VMware began, and others followed, to say kilohertz.
@@ -78,7 +85,10 @@ impl Leaf {
 fn hypervisor_leaf(number: u32) -> Option<Leaf> {
     let has_hypervisor = __cpuid(1).ecx >> 31 == 1;
     let answer = has_hypervisor.then(|| __cpuid(number))?;
-    Some(Leaf { eax: answer.eax, words: [answer.ebx, answer.ecx, answer.edx] })
+    Some(Leaf {
+        eax: answer.eax,
+        words: [answer.ebx, answer.ecx, answer.edx],
+    })
 }
 
 fn measure() -> u64 {

@@ -42,8 +42,16 @@ struct Gate {
     reserved: u32,
 }
 
-static GATES: Once<[Gate; 256]> =
-    Once::new([Gate { low: 0, segment: 0, kind: 0, middle: 0, high: 0, reserved: 0 }; 256]);
+static GATES: Once<[Gate; 256]> = Once::new(
+    [Gate {
+        low: 0,
+        segment: 0,
+        kind: 0,
+        middle: 0,
+        high: 0,
+        reserved: 0,
+    }; 256],
+);
 
 unsafe extern "C" {
     fn halt_once();
@@ -70,7 +78,11 @@ impl Gate {
 pub fn set_up() {
     let Some(gates) = GATES.take() else { return };
     for (vector, gate) in gates.iter_mut().enumerate() {
-        *gate = Gate::to(if vector < FIRST_INTERRUPT { fault } else { interrupt });
+        *gate = Gate::to(if vector < FIRST_INTERRUPT {
+            fault
+        } else {
+            interrupt
+        });
     }
     load_table(size_of_val(gates) as u16 - 1, gates.as_ptr().addr() as u64);
     // SAFETY: the masks of the two 8259s, then registers of the local APIC, which only this program uses.

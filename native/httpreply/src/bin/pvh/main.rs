@@ -42,7 +42,9 @@ extern "C" fn pvh_start(start_info: usize) -> ! {
         }
     });
     let clock = CounterClock::new(read_counter(), counter::frequency_hz());
-    let Some(storage) = STORAGE.take() else { interrupts::reset() };
+    let Some(storage) = STORAGE.take() else {
+        interrupts::reset()
+    };
     run(Guest { nic, clock }, "pvh", line, storage)
 }
 
@@ -96,7 +98,8 @@ impl Machine for Guest {
             }
         }
         let now_us = self.now_us();
-        let ticks = deadline_us.map(|us| us.saturating_sub(now_us).min(LONGEST_SLEEP_US) * TIMER_HZ / 1_000_000);
+        let ticks =
+            deadline_us.map(|us| us.saturating_sub(now_us).min(LONGEST_SLEEP_US) * TIMER_HZ / 1_000_000);
         match ticks {
             Some(0) => return,
             Some(ticks) => interrupts::start_timer(u32::try_from(ticks + 1).unwrap_or(u32::MAX)),

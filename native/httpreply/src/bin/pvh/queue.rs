@@ -50,14 +50,26 @@ struct DeviceRing {
 impl Memory {
     pub const fn new() -> Self {
         Self {
-            descriptors: UnsafeCell::new([Descriptor { address: 0, length: 0, flags: 0, next: 0 }; SIZE]),
+            descriptors: UnsafeCell::new(
+                [Descriptor {
+                    address: 0,
+                    length: 0,
+                    flags: 0,
+                    next: 0,
+                }; SIZE],
+            ),
             driver_flags: AtomicU16::new(0),
             driver_index: AtomicU16::new(0),
             driver_ring: [const { AtomicU16::new(0) }; SIZE],
             device: DeviceRing {
                 flags: AtomicU16::new(0),
                 index: AtomicU16::new(0),
-                ring: [const { Used { buffer: AtomicU32::new(0), length: AtomicU32::new(0) } }; SIZE],
+                ring: [const {
+                    Used {
+                        buffer: AtomicU32::new(0),
+                        length: AtomicU32::new(0),
+                    }
+                }; SIZE],
             },
             buffers: UnsafeCell::new([[0; BUFFER_BYTES]; SIZE]),
         }
@@ -80,21 +92,33 @@ impl Queue {
     /// Where descriptors, driver ring and device ring lie.
     pub fn addresses(&self) -> [usize; 3] {
         let memory = self.memory;
-        [memory.descriptors.get().addr(), (&raw const memory.driver_flags).addr(), (&raw const memory.device).addr()]
+        [
+            memory.descriptors.get().addr(),
+            (&raw const memory.driver_flags).addr(),
+            (&raw const memory.device).addr(),
+        ]
     }
 
     /// Copies bytes of a buffer that is not offered, beginning at `from`. Both must lie within it.
     pub fn copy_out(&self, buffer: usize, from: usize, to: &mut [u8]) {
         assert!(buffer < SIZE && from + to.len() <= BUFFER_BYTES);
         // SAFETY: the bytes lie in the buffer, and the device has finished with it.
-        unsafe { self.place(buffer).add(from).copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+        unsafe {
+            self.place(buffer)
+                .add(from)
+                .copy_to_nonoverlapping(to.as_mut_ptr(), to.len())
+        };
     }
 
     /// Copies bytes to a buffer that is not offered, beginning at `to`. Both must lie within it.
     pub fn copy_in(&mut self, buffer: usize, to: usize, bytes: &[u8]) {
         assert!(buffer < SIZE && to + bytes.len() <= BUFFER_BYTES);
         // SAFETY: the bytes lie in the buffer, which is ours until it is offered.
-        unsafe { self.place(buffer).add(to).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            self.place(buffer)
+                .add(to)
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
     }
 
     /// Gives a buffer to the device, to read its first `length` bytes or to write up to as many.
@@ -102,13 +126,27 @@ impl Queue {
         assert!(buffer < SIZE && length <= BUFFER_BYTES);
         let address = self.place(buffer).expose_provenance() as u64;
         let flags = if device_writes { DEVICE_WRITES } else { 0 };
-        let descriptor = Descriptor { address, length: length as u32, flags, next: 0 };
+        let descriptor = Descriptor {
+            address,
+            length: length as u32,
+            flags,
+            next: 0,
+        };
         // SAFETY: the place is in the table; volatile, since the device reads it unseen by the compiler.
-        unsafe { self.memory.descriptors.get().cast::<Descriptor>().add(buffer).write_volatile(descriptor) };
+        unsafe {
+            self.memory
+                .descriptors
+                .get()
+                .cast::<Descriptor>()
+                .add(buffer)
+                .write_volatile(descriptor)
+        };
         let index = self.memory.driver_index.load(Ordering::Relaxed);
         self.memory.driver_ring[usize::from(index) % SIZE].store(buffer as u16, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.memory.driver_index.store(index.wrapping_add(1), Ordering::Release);
+        self.memory
+            .driver_index
+            .store(index.wrapping_add(1), Ordering::Release);
     }
 
     /// Asks for no interrupts.
@@ -143,6 +181,10 @@ impl Queue {
     }
 
     fn place(&self, buffer: usize) -> *mut u8 {
-        self.memory.buffers.get().cast::<u8>().wrapping_add(buffer * BUFFER_BYTES)
+        self.memory
+            .buffers
+            .get()
+            .cast::<u8>()
+            .wrapping_add(buffer * BUFFER_BYTES)
     }
 }

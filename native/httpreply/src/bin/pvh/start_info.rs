@@ -22,7 +22,9 @@ struct StartInfo {
 pub unsafe fn command_line(at: usize) -> &'static [u8] {
     // SAFETY: the caller's promise.
     let info = unsafe { &*with_exposed_provenance::<StartInfo>(at) };
-    let Ok(line) = usize::try_from(info.command_line) else { return b"" };
+    let Ok(line) = usize::try_from(info.command_line) else {
+        return b"";
+    };
     if info.magic != MAGIC || line == 0 {
         return b"";
     }
@@ -40,13 +42,20 @@ pub struct Place {
 /// The virtio devices that the command line names, in its order. Words that are malformed are left out.
 pub fn virtio_places(line: &[u8]) -> impl Iterator<Item = Place> {
     line.split(u8::is_ascii_whitespace).filter_map(|word| {
-        let value = core::str::from_utf8(word).ok()?.strip_prefix("virtio_mmio.device=")?;
+        let value = core::str::from_utf8(word)
+            .ok()?
+            .strip_prefix("virtio_mmio.device=")?;
         let (_, place) = value.split_once('@')?;
         let mut parts = place.split(':');
         let (base, line) = (parts.next()?, parts.next()?);
-        let base = base.strip_prefix("0x").map_or_else(|| base.parse().ok(), |hex| usize::from_str_radix(hex, 16).ok())?;
+        let base = base
+            .strip_prefix("0x")
+            .map_or_else(|| base.parse().ok(), |hex| usize::from_str_radix(hex, 16).ok())?;
         // Beyond 4 GiB nothing is mapped.
         let is_mapped = base % 4 == 0 && base < 0xffff_f000;
-        is_mapped.then_some(Place { base, line: line.parse().ok()? })
+        is_mapped.then_some(Place {
+            base,
+            line: line.parse().ok()?,
+        })
     })
 }

@@ -67,25 +67,37 @@ impl Nic {
     pub fn at(place: Place) -> Result<Option<Self>, &'static str> {
         let base = place.base;
         // SAFETY: the monitor named the registers; reading these changes nothing.
-        let (magic, version, device) =
-            unsafe { (read_register(base + MAGIC_VALUE), read_register(base + VERSION), read_register(base + DEVICE_ID)) };
+        let (magic, version, device) = unsafe {
+            (
+                read_register(base + MAGIC_VALUE),
+                read_register(base + VERSION),
+                read_register(base + DEVICE_ID),
+            )
+        };
         if magic != MAGIC || device != NETWORK {
             return Ok(None);
         }
         if version != 2 {
             return Err("the network device is a legacy one (QEMU: -global virtio-mmio.force-legacy=false)");
         }
-        let (Some(receive), Some(send)) = (RECEIVE_MEMORY.take(), SEND_MEMORY.take()) else { return Ok(None) };
+        let (Some(receive), Some(send)) = (RECEIVE_MEMORY.take(), SEND_MEMORY.take()) else {
+            return Ok(None);
+        };
         let (mut receive, send) = (Queue::new(receive), Queue::new(send));
         // SAFETY: the registers of a virtio network device, written in the order of virtio 1.2, 3.1.1; the queues are static.
         unsafe {
             let features = negotiate(base)?;
             let link = Link {
                 mac: core::array::from_fn(|at| {
-                    if features & FEATURE_MAC != 0 { read_byte(base + CONFIG_MAC + at) } else { [2, 0, 0, 0, 0, 1][at] }
+                    if features & FEATURE_MAC != 0 {
+                        read_byte(base + CONFIG_MAC + at)
+                    } else {
+                        [2, 0, 0, 0, 0, 1][at]
+                    }
                 }),
                 mtu: if features & FEATURE_MTU != 0 {
-                    u16::from_le_bytes([read_byte(base + CONFIG_MTU), read_byte(base + CONFIG_MTU + 1)]).into()
+                    u16::from_le_bytes([read_byte(base + CONFIG_MTU), read_byte(base + CONFIG_MTU + 1)])
+                        .into()
                 } else {
                     1500
                 },
@@ -98,7 +110,13 @@ impl Nic {
             send.silence();
             write_register(base + STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
             write_register(base + QUEUE_NOTIFY, RECEIVE);
-            Ok(Some(Self { base, link, receive, send, free: u64::MAX }))
+            Ok(Some(Self {
+                base,
+                link,
+                receive,
+                send,
+                free: u64::MAX,
+            }))
         }
     }
 
@@ -155,7 +173,11 @@ impl Nic {
 
     fn notify(&self, queue: u32) {
         fence(Ordering::SeqCst);
-        let is_wanted = if queue == RECEIVE { self.receive.wants_notice() } else { self.send.wants_notice() };
+        let is_wanted = if queue == RECEIVE {
+            self.receive.wants_notice()
+        } else {
+            self.send.wants_notice()
+        };
         if is_wanted {
             // SAFETY: the device's own register.
             unsafe { write_register(self.base + QUEUE_NOTIFY, queue) };
@@ -200,7 +222,10 @@ unsafe fn set_up_queue(base: usize, number: u32, queue: &Queue) -> Result<(), &'
             return Err("the network device's queues are too small");
         }
         write_register(base + QUEUE_SIZE, SIZE as u32);
-        for (register, address) in [QUEUE_DESCRIPTORS, QUEUE_DRIVER, QUEUE_DEVICE].into_iter().zip(queue.addresses()) {
+        for (register, address) in [QUEUE_DESCRIPTORS, QUEUE_DRIVER, QUEUE_DEVICE]
+            .into_iter()
+            .zip(queue.addresses())
+        {
             write_register(base + register, address as u32);
             write_register(base + register + 4, 0);
         }
