@@ -66,7 +66,7 @@ export function cacheKey(input: ProbeInput): readonly string[] {
   const machine = machineFacts();
   const programs = findPrograms(input, machine.arch);
   const files = [...programs].map(([name, at]) => (at === undefined ? `${name} missing` : fileMark(at)));
-  const plugins = input.cniDirs.flatMap((dir) => neededPlugins.map((plugin) => fileMark(join(dir, plugin))));
+  const plugins = input.cniDirs.flatMap((dir) => neededPlugins.map((plugin) => fileMark(`${dir}/${plugin}`)));
   return [
     `boot ${bootId()} uid ${process.geteuid?.() ?? -1}`,
     `machine ${JSON.stringify(machine)}`,
