@@ -56,7 +56,7 @@ async function inside(t: TestContext, { script, change }: Inside): Promise<Outco
     hostname: "web",
     rootPath: "../rootfs",
     readonlyRoot: false,
-    cgroupsPath: `/tripod/test/${id}`,
+    cgroupsPath: `/${id}`,
     limits: { memoryBytes: 64 << 20, pids: 20 },
     terminal: false,
     volumes: [{ source: hostPath(join(lab, "data")), target: sandboxPath("/data"), readonly: true }],
