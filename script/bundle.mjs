@@ -1,24 +1,26 @@
-// Bundles the command line for production: one entry, handlers split off and loaded when used.
+// Bundles the command line for production: one CommonJS file, whose parts (and Node's own modules) load when they are used, and an
+// entry that keeps V8's compiled code beside it.
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
-import { renameSync, rmSync } from "node:fs";
 
-rmSync("build/.bundle", { recursive: true, force: true });
+mkdirSync("build/bundle", { recursive: true });
 await build({
-  entryPoints: { tripod: "src/cli/main.ts" },
-  outdir: "build/.bundle",
-  outExtension: { ".js": ".mjs" },
-  chunkNames: "chunks/[name]-[hash]",
+  entryPoints: ["src/cli/main.ts"],
+  outfile: "build/bundle/main.next.cjs",
   bundle: true,
-  splitting: true,
-  format: "esm",
+  format: "cjs",
   platform: "node",
   target: "node24",
   minifySyntax: true,
   legalComments: "none",
   logLevel: "warning",
-  // commander is CommonJS inside; its requires of node's own modules need a require.
-  banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+  define: { "import.meta.dirname": "__dirname" },
 });
-rmSync("build/chunks", { recursive: true, force: true });
-renameSync("build/.bundle/chunks", "build/chunks");
-renameSync("build/.bundle/tripod.mjs", "build/tripod.mjs");
+rmSync("build/bundle/cache", { recursive: true, force: true });
+// Renamed, not written over: a command may be running from it.
+renameSync("build/bundle/main.next.cjs", "build/bundle/main.cjs");
+writeFileSync(
+  "build/tripod.next.cjs",
+  'require("node:module").enableCompileCache(__dirname + "/bundle/cache");\nrequire("./bundle/main.cjs");\n',
+);
+renameSync("build/tripod.next.cjs", "build/tripod.cjs");

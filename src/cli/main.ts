@@ -5,7 +5,9 @@ import { commands } from "./commands.ts";
 import { processTerminal } from "./terminal.ts";
 
 const terminal = processTerminal();
-const status = await runCommandLine(process.argv.slice(2), commands, process.env, terminal);
-await terminal.finish();
-// A forgotten handle must not keep us.
-process.exit(status);
+// No top-level await: the bundle is one CommonJS file, whose parts load as they are used.
+void runCommandLine(process.argv.slice(2), commands, process.env, terminal).then(async (status) => {
+  await terminal.finish();
+  // A forgotten handle must not keep us.
+  process.exit(status);
+});
