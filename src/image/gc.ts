@@ -1,7 +1,7 @@
 /** Garbage collection of the store: what no reference and no sandbox needs goes. */
 
 import { readFileSync } from "node:fs";
-import { readdir, stat, unlink } from "node:fs/promises";
+import { lstat, readdir, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { processStartTicks } from "../host/processes.ts";
 import { removeTree } from "../host/remove-tree.ts";
@@ -16,7 +16,7 @@ import type { Store } from "./store.ts";
 export interface GcOptions {
   /** Manifests (or indexes) of the images that sandboxes run: they and all they name are kept. */
   readonly inUse: Iterable<Digest>;
-  /** Blobs younger than this are kept whatever names them. Default 0: leases already protect what is being written. */
+  /** Blobs and layers younger than this are kept whatever names them. Default 0: leases already protect what is being written. */
   readonly graceMs?: number;
 }
 
@@ -44,7 +44,7 @@ export async function collectGarbage(store: Store, options: GcOptions): Promise<
     ]);
     const youngest = Date.now() - (options.graceMs ?? 0);
     const blobs = await sweepBlobs(store, live.blobs, youngest);
-    const layers = await sweepLayers(store, live.diffIds);
+    const layers = await sweepLayers(store, live.diffIds, youngest);
     await sweepIngest(store);
     return { done: true, blobs: blobs.count, layers, bytes: blobs.bytes };
   } finally {
@@ -116,7 +116,7 @@ async function sweepBlobs(store: Store, live: ReadonlySet<Digest>, youngestMs: n
   return { count, bytes };
 }
 
-async function sweepLayers(store: Store, live: ReadonlySet<Digest>): Promise<number> {
+async function sweepLayers(store: Store, live: ReadonlySet<Digest>, youngestMs: number): Promise<number> {
   const liveNames = new Set([...live].map(hexOf));
   let count = 0;
   for (const name of await list(store.layersDir)) {
@@ -124,7 +124,10 @@ async function sweepLayers(store: Store, live: ReadonlySet<Digest>): Promise<num
     if (isTemporary ? await isOwnerAlive(name.slice(".tmp-".length)) : liveNames.has(name.slice(0, 64)))
       continue;
     if (!isTemporary && !/^[0-9a-f]{64}(?:\.json)?$/.test(name)) continue;
-    await removeTree(hostPath(join(store.layersDir, name)), { beneath: store.layersDir });
+    const path = hostPath(join(store.layersDir, name));
+    // Not the modification time, which an image says of its own root directory.
+    if (!isTemporary && (await lstat(path)).ctimeMs > youngestMs) continue;
+    await removeTree(path, { beneath: store.layersDir });
     if (!isTemporary && !name.endsWith(".json")) count++;
   }
   return count;

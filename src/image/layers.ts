@@ -15,7 +15,7 @@ import { plainEnvironment } from "../host/process.ts";
 import { processStartTicks } from "../host/processes.ts";
 import { removeTree } from "../host/remove-tree.ts";
 import { digestMismatch, digestOfHex, hexOf, sizeMismatch } from "../spec/digest.ts";
-import { TripodError } from "../spec/errors.ts";
+import { TripodError, errnoOf } from "../spec/errors.ts";
 import {
   type Descriptor,
   type ImageConfig,
@@ -205,8 +205,12 @@ async function unpackLayer(
       `${subject} could not be unpacked within ${options.deadlineMs ?? defaults.deadlineMs} ms`,
     );
   options.signal?.throwIfAborted();
-  // The unpacker's own refusal explains the broken pipe, so it goes first; its silence after our kill explains nothing.
-  if ("refusal" in result && result.refusal !== undefined) throw result.refusal;
+  if ("refusal" in result) {
+    // The unpacker's refusal explains the broken pipe; but altered bytes explain the refusal.
+    const actual = await digestOfFile(path);
+    throw actual === layer.digest ? result.refusal : digestMismatch(subject, actual, layer.digest);
+  }
+  if ("silence" in result && isBrokenPipe(failure)) throw result.silence;
   if (failure !== undefined) throw streamError(failure, subject);
   if (compressed.size !== layer.size) throw sizeMismatch(subject, compressed.size, layer);
   const blobDigest = compressed.digest();
@@ -252,6 +256,12 @@ function tolerantScanner(onOpaque: (dir: string) => void): (chunk: Buffer) => vo
   };
 }
 
+/** The unpacker went away before it had read all. */
+const isBrokenPipe = (error: unknown): boolean =>
+  ["EPIPE", "ECONNRESET", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_DESTROYED"].includes(
+    errnoOf(error) ?? "",
+  );
+
 function streamError(error: unknown, subject: string): unknown {
   if (error instanceof Error && "code" in error && String(error.code).match(/^(?:Z_|ZSTD_|ERR_ZSTD)/))
     return new TripodError("image-corrupt", `${subject} cannot be decompressed: ${error.message}`, {
@@ -259,6 +269,12 @@ function streamError(error: unknown, subject: string): unknown {
       cause: error,
     });
   return error;
+}
+
+async function digestOfFile(path: HostPath): Promise<Digest> {
+  const meter = new Meter();
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) meter.add(chunk);
+  return meter.digest();
 }
 
 /** Counts and hashes what flows by. */
