@@ -21,6 +21,7 @@ impl<T> Once<T> {
     }
 
     /// The value, if nobody took it before.
+    #[expect(clippy::mut_from_ref, reason = "what the flag is for")]
     pub fn take(&'static self) -> Option<&'static mut T> {
         if self.is_taken.swap(true, Ordering::AcqRel) {
             return None;

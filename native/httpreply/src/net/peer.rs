@@ -2,19 +2,16 @@
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, State};
-use smoltcp::time::Duration;
 
 use crate::http::{Connection, REPLY_LIMIT};
 use crate::page::About;
 
-/// How long a peer may say nothing.
+/// How long a peer may say nothing, and what it was sent may stay unacknowledged.
 const IDLE_US: u64 = 30_000_000;
 /// How long a connection that we closed may take to end.
 const LINGER_US: u64 = 5_000_000;
 /// How long a kept connection is safe from making room for another.
 const KEPT_US: u64 = 1_000_000;
-/// How long sent bytes may stay unacknowledged.
-const ACKNOWLEDGE: Duration = Duration::from_secs(30);
 
 /// A socket's place in the set, and what has happened on it.
 pub struct Peer {
@@ -63,9 +60,8 @@ impl Peer {
                 self.is_closing = false;
                 // Listening again at once, so that nothing is sent for it.
                 socket.abort();
-                // Answers are one segment and nobody types them: neither Nagle nor a timer should hold them.
+                // Answers are one segment and nobody types them: Nagle should not hold them.
                 socket.set_nagle_enabled(false);
-                socket.set_timeout(Some(ACKNOWLEDGE));
                 // Fails only for port 0, which the boot line cannot say, and for an open socket.
                 let _ = socket.listen(port);
                 return Deeds::Listens;

@@ -32,7 +32,16 @@ const LONGEST_SLEEP_US: u64 = 60_000_000;
 #[unsafe(no_mangle)]
 extern "C" fn pvh_start(start_info: usize) -> ! {
     // SAFETY: this is the address from the PVH entry.
-    let line = unsafe { start_info::command_line(start_info) };
+    let (line, has_memory) = unsafe {
+        (
+            start_info::command_line(start_info),
+            start_info::has_memory(start_info),
+        )
+    };
+    if !has_memory {
+        let _ = Console.write_str("httpreply: too little memory: give the machine at least 4 MiB\n");
+        interrupts::reset()
+    }
     interrupts::set_up();
     let nic = start_info::virtio_places(line).find_map(|place| match Nic::at(place) {
         Ok(nic) => nic.inspect(|_| interrupts::enable_line(place.line)),
