@@ -1,8 +1,8 @@
 /** save: images to an archive. */
 
-import { createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import type { Writable } from "node:stream";
 import { saveImages } from "../image/save.ts";
 import { openStore } from "../image/store.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
@@ -23,18 +23,22 @@ export async function handle({ args, options, globals, terminal }: Invocation<Sa
   const store = openStore(context.roots.lib);
   return interruptible(async (signal) => {
     if (isStream) await saveImages(store, args, process.stdout, signal);
-    else
-      await intoFile(resolve(output), (aside) =>
-        saveImages(store, args, createWriteStream(aside, { flags: "wx", mode: 0o644 }), signal),
-      );
+    else await intoFile(resolve(output), (sink) => saveImages(store, args, sink, signal));
     return 0;
   });
 }
 
-async function intoFile(path: string, write: (aside: string) => Promise<void>): Promise<void> {
+async function intoFile(path: string, write: (sink: Writable) => Promise<void>): Promise<void> {
   const aside = join(dirname(path), `.tripod-save-${process.pid}`);
   try {
-    await write(aside);
+    // Opened here, so that what cannot be opened fails before anything is read.
+    const file = await open(aside, "wx", 0o644);
+    const sink = file.createWriteStream();
+    try {
+      await write(sink);
+    } finally {
+      sink.destroy();
+    }
     await rename(aside, path);
   } catch (error) {
     await rm(aside, { force: true });

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -89,6 +98,14 @@ test("a changed program, a damaged cache and a foreign one are probed anew", asy
   }
   assert.deepEqual(readdirSync(options.roots.lib), ["facts.json"]);
   assert.deepEqual(readdirSync(options.roots.run), []);
+  const cgroups = readdirSync("/sys/fs/cgroup").flatMap((name) => {
+    const dir = join("/sys/fs/cgroup", name);
+    return [name, ...(statSync(dir).isDirectory() ? readdirSync(dir) : [])];
+  });
+  assert.deepEqual(
+    cgroups.filter((name) => name.startsWith(`tripod-probe-${process.pid}-`)),
+    [],
+  );
 });
 
 test("an unwritable state directory gives facts all the same", async () => {

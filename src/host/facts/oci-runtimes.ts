@@ -42,7 +42,7 @@ async function runProbeContainer(
   arch: Arch,
   dir: HostPath,
 ): Promise<string | undefined> {
-  const id = `tripod-probe-${randomBytes(6).toString("hex")}`;
+  const id = `tripod-probe-${process.pid}-${randomBytes(4).toString("hex")}`;
   const root = ["--root", join(dir, "state")];
   const rootfs = join(dir, "bundle", "rootfs");
   mkdirSync(rootfs, { recursive: true });

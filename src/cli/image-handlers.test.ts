@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { buildImage } from "../image/build.ts";
+import { readRecipe } from "../image/recipe.ts";
+import { openStore } from "../image/store.ts";
+import { hostPath } from "../spec/paths.ts";
+import { runCommandLine } from "./cli.ts";
+import { commands } from "./commands.ts";
+import { capturedTerminal } from "./testing.ts";
+
+const root = mkdtempSync(join(tmpdir(), "tripod-cli-images-"));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+async function tripod(...argv: readonly string[]) {
+  const terminal = capturedTerminal();
+  const status = await runCommandLine(["--root", root, ...argv], commands, {}, terminal);
+  return { status, stdout: terminal.stdout(), stderr: terminal.stderr() };
+}
+
+/** An image of unikernels only: nothing of it needs unpacking to be explained. */
+const recipe = {
+  version: 1,
+  name: "guest",
+  images: ["spt", "hvt"].map((monitor) => ({
+    platform: `${monitor}/amd64`,
+    files: [{ from: "kernel", to: "/kernel" }],
+    annotations: {
+      "dev.tripod.mode": "unikernel",
+      "dev.tripod.guest": "solo5",
+      "dev.tripod.monitors": monitor,
+      "dev.tripod.kernel": "/kernel",
+    },
+  })),
+};
+
+before(async () => {
+  writeFileSync(join(root, "kernel"), "not really");
+  const store = openStore(hostPath(join(root, "lib")));
+  await buildImage(store, readRecipe(JSON.stringify(recipe), "the test's recipe"), { base: hostPath(root) });
+});
+
+test("explain lists every offer by every monitor, marks the choice, and says in a line which and why", async () => {
+  const document = JSON.parse((await tripod("explain", "--mode", "unikernel", "-o", "json", "guest")).stdout);
+  assert.equal(document.schema, "tripod.explain/1");
+  assert.deepEqual(document.rows.map((row: { by: string }) => row.by).toSorted(), ["hvt", "spt"]);
+  const chosen = document.rows.filter((row: { chosen: boolean }) => row.chosen);
+  assert.ok(chosen.length <= 1);
+  assert.deepEqual(document.chosen, chosen[0] ?? null);
+  const table = await tripod("explain", "guest");
+  assert.match(table.stdout, /MODE +BY +GUEST +ARCH +VERDICT +WHY +REMEDY\n/);
+  assert.ok(table.stderr.includes(document.chosen === null ? "nothing fits" : "unikernel by"));
+});
+
+test("explain ends with 1 when nothing fits, and 125 for a malformed wish", async () => {
+  const none = await tripod("explain", "--mode", "container", "guest");
+  assert.equal(none.status, 1);
+  assert.match(none.stdout, /refused/);
+  const wish = await tripod("explain", "--memory", "lots", "guest");
+  assert.equal(wish.status, 125);
+  assert.match(wish.stderr, /--memory: "lots"/);
+});
+
+test("an image that is nowhere is not looked for with --pull never, and nothing is left", async () => {
+  const { status, stderr } = await tripod("explain", "--pull", "never", "nowhere");
+  assert.equal(status, 125);
+  assert.match(stderr, /^tripod: nowhere .*\nhint: tripod pull nowhere\n$/);
+});
+
+test("a name that is no reference does not keep the others from being tried", async () => {
+  const { status, stdout, stderr } = await tripod("pull", "a//b", "UPPER");
+  assert.equal(status, 125);
+  assert.equal(stdout, "");
+  assert.match(stderr, /"a\/\/b"[^]*"UPPER"/);
+  assert.equal(
+    existsSync(join(root, "lib/images/ingest")) && readdirSync(join(root, "lib/images/ingest")).length > 0,
+    false,
+  );
+});
+
+test("save writes a whole file that load reads back under its name or another", async () => {
+  const file = join(root, "guest.tar");
+  assert.deepEqual(await tripod("save", "-o", file, "guest"), { status: 0, stdout: "", stderr: "" });
+  const saved = JSON.parse((await tripod("inspect", "guest")).stdout);
+  assert.equal((await tripod("rmi", "guest")).status, 0);
+  const loaded = await tripod("load", "-i", file);
+  assert.deepEqual([loaded.status, loaded.stdout], [0, `guest:latest ${saved.digest}\n`]);
+  assert.equal((await tripod("load", "-q", "-i", file, "--name", "other:2")).stdout, "other:2\n");
+  assert.deepEqual(JSON.parse((await tripod("inspect", "guest")).stdout), saved);
+  const again = join(root, "again.tar");
+  await tripod("save", "-o", again, "guest");
+  assert.ok(readFileSync(file).equals(readFileSync(again)), "the same image gives the same bytes");
+});
+
+test("save and load refuse what cannot be, and leave nothing beside", async () => {
+  const dir = join(root, "out");
+  mkdirSync(dir);
+  const missing = await tripod("save", "-o", join(dir, "x.tar"), "nowhere");
+  assert.equal(missing.status, 125);
+  assert.match(missing.stderr, /nowhere is not in the store/);
+  assert.deepEqual(readdirSync(dir), []);
+  const noDir = await tripod("save", "-o", join(dir, "no/x.tar"), "guest");
+  assert.equal(noDir.status, 125);
+  assert.match(noDir.stderr, /no\/x\.tar cannot be written: ENOENT/);
+  writeFileSync(join(dir, "garbage"), "x".repeat(5000));
+  const garbage = await tripod("load", "-i", join(dir, "garbage"));
+  assert.equal(garbage.status, 125);
+  assert.match(garbage.stderr, /tar archive|docker archive/);
+  assert.equal((await tripod("load", "-i", join(dir, "nothing"))).status, 125);
+  assert.deepEqual(readdirSync(join(root, "lib/images/ingest")), []);
+});
+
+test("an archive is neither printed on a terminal nor read from one", async () => {
+  const terminal = capturedTerminal({ isTerminal: true, inputIsTerminal: true });
+  assert.equal(await runCommandLine(["--root", root, "save", "guest"], commands, {}, terminal), 125);
+  assert.equal(await runCommandLine(["--root", root, "load"], commands, {}, terminal), 125);
+  assert.equal(terminal.stdout(), "");
+  assert.match(terminal.stderr(), /hint: tripod save -o FILE guest/);
+});
+
+test("the machine's facts were kept where the state is", () => {
+  assert.ok(existsSync(join(root, "lib/facts.json")));
+});
