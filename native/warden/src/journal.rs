@@ -37,8 +37,11 @@ pub enum Begun {
         netns: Option<HostPath>,
     },
     Hook,
+    /// `cgroup`: the one that the bundle names, which a runtime killed halfway leaves behind.
     Oci {
         runtime: OciRuntime,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cgroup: Option<CgroupPath>,
     },
     Spawn,
 }

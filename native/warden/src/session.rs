@@ -119,6 +119,9 @@ impl Session {
     /// stays as it is, so that it can be tried again.
     pub fn undo(&mut self) -> Result<()> {
         let mut first = Ok(());
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.thaw();
+        }
         for begun in Journal::read(&self.dir)?.iter().rev() {
             let result = step::undo(begun, self);
             if first.is_ok() {

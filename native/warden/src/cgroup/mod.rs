@@ -109,6 +109,18 @@ impl Cgroup {
         }
     }
 
+    /// Thaws without waiting: a frozen process sees no signal, not even the one that kills it.
+    pub fn thaw(&self) {
+        if let Some((directory, unified)) = self.directory("freezer") {
+            let (file, value) = if unified {
+                ("cgroup.freeze", "0")
+            } else {
+                ("freezer.state", "THAWED")
+            };
+            let _ = write(&directory.join(file), value);
+        }
+    }
+
     /// Freezes or thaws all processes, and waits until they are.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let Some((directory, unified)) = self.directory("freezer") else {

@@ -91,12 +91,13 @@ fn start(options: &Options) -> Result<Server> {
     let _ = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::become_subreaper().or_system(|| "cannot become the reaper of orphans")?;
-    let dir = StateDir::open(&options.dir)?;
-    let lock = dir.lock(Duration::ZERO)?;
     // Mounts of ours die with us and never reach the host; the host's still reach us (a layer store mounted later).
     sys::unshare(libc::CLONE_NEWNS).or_system(|| "cannot make a mount namespace")?;
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", slave).or_system(|| "cannot make the mounts our own")?;
+    // Opened in the new mount namespace: overlayfs takes no directory of another.
+    let dir = StateDir::open(&options.dir)?;
+    let lock = dir.lock(Duration::ZERO)?;
     let listener = listen(&dir)?;
     let journal = Journal::create(&dir)?;
     let owner = sys::inherited_fd(3);
@@ -132,6 +133,8 @@ fn listen(dir: &StateDir) -> Result<OwnedFd> {
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).or_system(what)?;
     let address = format!("/proc/self/fd/{}/control.sock", dir.fd().as_raw_fd());
     let address = SocketAddrUnix::new(address).or_system(what)?;
+    // One that a killed warden left; nobody listens on it, since the lock is ours.
+    let _ = rustix::fs::unlinkat(dir.fd(), "control.sock", rustix::fs::AtFlags::empty());
     let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let bound = rustix::net::bind(&socket, &address);
     rustix::process::umask(before);

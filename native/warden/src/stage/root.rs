@@ -130,7 +130,7 @@ impl PrivateRoot {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&holder, name, flags, Mode::from_raw_mode(0o644)).or_system(what)?;
         }
-        let target = self.open(at, OFlags::PATH | OFlags::NOFOLLOW).or_system(what)?;
+        let target = self.open(at, OFlags::PATH).or_system(what)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(mount, "", target.as_fd(), "", flags).or_system(what)
     }
@@ -173,7 +173,7 @@ impl PrivateRoot {
         use rustix::process::{Gid, Uid};
         for at in &self.nodes {
             let node = self
-                .open(at, OFlags::PATH | OFlags::NOFOLLOW)
+                .open(at, OFlags::PATH)
                 .or_system(|| format!("cannot open {at}"))?;
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             rustix::fs::chownat(&node, "", uid, gid, AtFlags::EMPTY_PATH)
@@ -226,7 +226,7 @@ impl PrivateRoot {
     }
 
     fn open_existing(&self, at: &SandboxPath) -> Result<Option<OwnedFd>> {
-        match self.open(at.as_str(), OFlags::PATH | OFlags::NOFOLLOW) {
+        match self.open(at.as_str(), OFlags::PATH) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(Error::system(

@@ -7,8 +7,12 @@ use crate::plan;
 use crate::session::Session;
 
 /// The last part of the path is the sandbox's id, or all that is in somebody else's cgroup would be killed at the end.
+pub fn is_ours(path: &CgroupPath, session: &Session) -> bool {
+    path.as_str().rsplit('/').next() == Some(session.id())
+}
+
 fn must_be_ours(path: &CgroupPath, session: &Session) -> Result<()> {
-    if path.as_str().rsplit('/').next() == Some(session.id()) {
+    if is_ours(path, session) {
         return Ok(());
     }
     Err(Error::step(format!(

@@ -48,6 +48,7 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
         Step::Hook(_) => Begun::Hook,
         Step::Oci(step) => Begun::Oci {
             runtime: step.runtime,
+            cgroup: oci::cgroup_of(step, session),
         },
         Step::Spawn(_) => Begun::Spawn,
     }
@@ -86,7 +87,7 @@ pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
         Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
         Begun::Tap { redirect, netns } => tap::undo(redirect.as_deref(), netns.as_ref(), session),
         Begun::Hook => hook::undo(session),
-        Begun::Oci { runtime } => oci::undo(*runtime, session),
+        Begun::Oci { runtime, cgroup } => oci::undo(*runtime, cgroup.as_ref(), session),
         Begun::Spawn => spawn::undo(session),
     }
 }

@@ -1,7 +1,9 @@
 //! `oci`: a container by runc or crun, as a child of the warden. The runtime runs in the warden's namespaces: it sees the
 //! sandbox's mounts, and a bundle that names no network namespace gets the sandbox's, never the host's.
 
+use super::cgroup;
 use crate::error::{Context, Error, Result};
+use crate::path::CgroupPath;
 use crate::plan::{Oci, OciRuntime};
 use crate::process::Process;
 use crate::run::{self, Finished};
@@ -224,10 +226,38 @@ impl Console {
     }
 }
 
-/// Deletes the container, whatever state it is in. The runtime knows none if `create` never got that far.
-pub fn undo(runtime: OciRuntime, session: &mut Session) -> Result<()> {
+/// The cgroup that the bundle's configuration names, if it is this sandbox's own: its last part is the id.
+pub fn cgroup_of(step: &Oci, session: &Session) -> Option<CgroupPath> {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        linux: Linux,
+    }
+    #[derive(serde::Deserialize)]
+    struct Linux {
+        #[serde(rename = "cgroupsPath")]
+        cgroups_path: CgroupPath,
+    }
+    let config = session
+        .dir
+        .read_file(&format!("{}/config.json", step.bundle), 4 << 20)
+        .ok()??;
+    let path = serde_json::from_slice::<Config>(&config).ok()?.linux.cgroups_path;
+    cgroup::is_ours(&path, session).then_some(path)
+}
+
+/// Deletes the container, whatever state it is in, and what a runtime leaves that was killed before it had written any.
+pub fn undo(runtime: OciRuntime, cgroup: Option<&CgroupPath>, session: &mut Session) -> Result<()> {
+    let deleted = delete(runtime, session);
+    match cgroup.filter(|path| cgroup::is_ours(path, session)) {
+        Some(path) => deleted.and(crate::cgroup::remove(path)),
+        None => deleted,
+    }
+}
+
+fn delete(runtime: OciRuntime, session: &mut Session) -> Result<()> {
     let workload = session.workload.take();
-    if !session.dir.join("oci").join(session.id()).exists() {
+    let state = session.dir.join("oci").join(session.id());
+    if !state.exists() {
         return Ok(());
     }
     let path = match workload {
@@ -240,7 +270,8 @@ pub fn undo(runtime: OciRuntime, session: &mut Session) -> Result<()> {
         })?,
     };
     match command(&path, &Verb::Delete, session) {
-        Err(_) if !session.dir.join("oci").join(session.id()).exists() => Ok(()),
+        // A directory without a state in it is no container: the runtime was killed before there was one.
+        Err(_) if !state.join("state.json").exists() && !state.join("status").exists() => Ok(()),
         other => other,
     }
 }
