@@ -115,10 +115,11 @@ export function noFit(image: string, decision: Decision, wish: Wish): TripodErro
       ? `${image} offers no way to run that is known`
       : `${image} does not run ${wanted === "" ? "" : `${wanted} `}here: ${why}`;
   const codes = new Set(telling.map(({ because: { code } }) => code));
-  const only = (code: string): boolean => codes.size === 1 && codes.has(code);
+  const only = (...wanted: string[]): boolean =>
+    codes.size > 0 && [...codes].every((code) => wanted.includes(code));
   const code = only("kvm-none")
     ? "kvm-unavailable"
-    : only("program-missing")
+    : only("program-missing", "runtime-missing")
       ? "monitor-missing"
       : only("memory-too-small")
         ? "memory-too-small"

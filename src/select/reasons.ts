@@ -46,7 +46,11 @@ export const reasonTable = {
   },
   "program-missing": {
     says: (why) => why,
-    remedy: () => "install the program, or set its path in [monitors.<kind>]",
+    remedy: () => "install the program or set its path in the configuration, then tripod check",
+  },
+  "runtime-missing": {
+    says: (why) => why,
+    remedy: () => "apt-get install runc, then tripod check",
   },
   "program-no-network": {
     says: (monitor) =>

@@ -122,7 +122,7 @@ test("each refusal has its own reason", () => {
   assert.equal(code(having({ monitors: missing }), "spt"), "program-missing");
   assert.equal(
     code(having({ ociRuntimes: { ...richFacts.ociRuntimes, runc: { missing: "no runc" } } }), "runc"),
-    "program-missing",
+    "runtime-missing",
   );
   const noTaps = supports.map((entry): MonitorFeatures => ({ ...entry, taps: "none" }));
   assert.equal(code({ supports: noTaps }, "spt"), "program-no-network");

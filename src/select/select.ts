@@ -134,7 +134,7 @@ function howItRuns(input: SelectInput, offer: Offer, by: Runner): Speed | Reason
 function asContainer({ facts, wish }: SelectInput, by: Runner): Speed | Reason {
   const found = ociRuntimeKinds.find((kind) => kind === by);
   const program = found === undefined ? { missing: `${by} is no OCI runtime` } : facts.ociRuntimes[found];
-  if ("missing" in program) return reason("program-missing", program.missing);
+  if ("missing" in program) return reason("runtime-missing", program.missing);
   return againstMemory(facts, wish, undefined) ?? "process";
 }
 
