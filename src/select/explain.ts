@@ -1,6 +1,6 @@
 /** A decision for people: one line, a table, or the error when nothing fits. All read from the verdicts; nothing is explained twice. */
 
-import { TripodError } from "../spec/errors.ts";
+import { type ErrorCode, TripodError } from "../spec/errors.ts";
 import type { Decision, FittingVerdict, Verdict, Wish } from "../spec/values.ts";
 import { because } from "./reasons.ts";
 import { strength } from "./select.ts";
@@ -95,35 +95,38 @@ export function explainRows(decision: Decision): ExplainRow[] {
     }));
 }
 
+type Refused = Extract<Verdict, { fits: false }>;
+
 /** The error when nothing fits: what was wanted, every runner's reason, and the remedy of the closest miss. */
 export function noFit(image: string, decision: Decision, wish: Wish): TripodError {
+  const refused = decision.verdicts.filter((verdict): verdict is Refused => !verdict.fits);
+  if (refused.length === 0) return new TripodError("no-fit", `${image} offers no way to run that is known`);
+  const telling = refused.filter(({ because: { code } }) => !ownDoing.has(code));
   const wanted = [
     ...(wish.mode === "auto" ? [] : [`as a ${wish.mode}`]),
     ...(wish.monitor === undefined ? [] : [`by ${wish.monitor}`]),
-  ].join(" ");
-  const { verdicts } = decision;
-  const refused = verdicts.flatMap((verdict) => (verdict.fits ? [] : [verdict]));
-  const offered = [...new Set(verdicts.map(({ offer }) => offer.mode))];
-  const telling = refused.filter(({ because: { code } }) => !ownDoing.has(code));
+  ];
   const shown = telling.length > 0 ? telling : refused;
   const why =
-    telling.length === 0 && wanted !== ""
-      ? `it offers ${[...new Set(verdicts.map((v) => (v.offer.mode === "container" ? "container" : `${v.offer.mode}/${v.by}`)))].join(", ") || "nothing"}`
+    telling.length === 0 && wanted.length > 0
+      ? `it offers ${[...new Set(refused.map(shortName))].join(", ")}`
       : shown.map((verdict) => `${verdict.by}: ${because(verdict.because)}`).join("; ");
-  const message =
-    offered.length === 0
-      ? `${image} offers no way to run that is known`
-      : `${image} does not run ${wanted === "" ? "" : `${wanted} `}here: ${why}`;
-  const codes = new Set(telling.map(({ because: { code } }) => code));
-  const only = (...wanted: string[]): boolean =>
-    codes.size > 0 && [...codes].every((code) => wanted.includes(code));
-  const code = only("kvm-none")
-    ? "kvm-unavailable"
-    : only("program-missing", "runtime-missing")
-      ? "monitor-missing"
-      : only("memory-too-small")
-        ? "memory-too-small"
-        : "no-fit";
   const remedy = shown.find((verdict) => verdict.because.remedy !== undefined)?.because.remedy;
-  return new TripodError(code, message, { hint: remedy ?? `tripod explain ${image}` });
+  return new TripodError(
+    errorCode(telling),
+    `${[image, "does not run", ...wanted, "here"].join(" ")}: ${why}`,
+    { hint: remedy ?? `tripod explain ${image}` },
+  );
+}
+
+const shortName = ({ offer, by }: Verdict): string =>
+  offer.mode === "container" ? offer.mode : `${offer.mode}/${by}`;
+
+/** A code of its own where all reasons are of one kind. */
+function errorCode(refused: readonly Refused[]): ErrorCode {
+  const all = (...codes: readonly string[]): boolean =>
+    refused.length > 0 && refused.every((verdict) => codes.includes(verdict.because.code));
+  if (all("kvm-none")) return "kvm-unavailable";
+  if (all("program-missing", "runtime-missing")) return "monitor-missing";
+  return all("memory-too-small") ? "memory-too-small" : "no-fit";
 }
