@@ -5,6 +5,7 @@ use crate::{Error, abi, manifest};
 
 #[derive(Clone, Copy)]
 pub struct Block {
+    #[cfg_attr(feature = "spt", allow(dead_code))]
     pub(crate) handle: u64,
     #[cfg_attr(feature = "hvt", allow(dead_code))]
     pub(crate) fd: u64,

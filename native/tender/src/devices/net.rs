@@ -15,8 +15,8 @@ pub struct Opened {
     pub mtu: Option<u16>,
 }
 
-/// Attaches to the tap named `spec`, or takes the descriptor of `@N`: a tap's (IFF_TAP, IFF_NO_PI, no vnet header)
-/// or a datagram or seqpacket socket. Either way the descriptor becomes non-blocking.
+/// Attaches to the tap named `spec`, or takes the descriptor of `@N`: a tap's (made with IFF_NO_PI and without
+/// IFF_VNET_HDR) or a datagram or seqpacket socket. Either way the descriptor becomes non-blocking.
 pub fn open(spec: &str) -> Result<Opened> {
     let refused = |why: &str| Failure::new(format!("Could not attach interface: {spec}: {why}"));
     let Some(number) = spec.strip_prefix('@') else {
@@ -68,9 +68,10 @@ pub fn mtu(text: &str) -> Option<u16> {
 
 fn random_mac() -> Result<[u8; 6]> {
     let mut mac = [0_u8; 6];
+    // By number: the standard library names getrandom weakly, and a static program may end up without the function.
     // SAFETY: the buffer and its length agree.
-    let got = unsafe { libc::getrandom(mac.as_mut_ptr().cast(), mac.len(), 0) };
-    if got != mac.len() as isize {
+    let got = unsafe { libc::syscall(libc::SYS_getrandom, mac.as_mut_ptr(), mac.len(), 0) };
+    if got != mac.len() as libc::c_long {
         return Err(Failure::last("Could not make a random MAC address"));
     }
     mac[0] = (mac[0] & 0xfe) | 2; // a single station's, locally administered

@@ -82,8 +82,9 @@ pub fn open(name: &str) -> io::Result<Opened> {
     })
 }
 
-/// Checks that a descriptor is an attached tap without extra headers; its interface's MTU where that can be asked (the
-/// interface may be in another network namespace).
+/// Checks that a descriptor is an attached tap that carries frames; its interface's MTU where that can be asked (the
+/// interface may be in another network namespace). Whether it has IFF_NO_PI cannot be asked: in this answer the bit
+/// means that no socket filter is attached.
 pub fn inherited(fd: RawFd) -> Result<Option<u16>, String> {
     let mut request = InterfaceRequest {
         name: [0; 16],
@@ -93,8 +94,8 @@ pub fn inherited(fd: RawFd) -> Result<Option<u16>, String> {
         .call(fd, TUNGETIFF)
         .map_err(|_| "Not an attached tap".to_string())?;
     let flags = request.flags();
-    if flags & libc::IFF_TAP == 0 || flags & libc::IFF_NO_PI == 0 || flags & libc::IFF_VNET_HDR != 0 {
-        return Err("Not a tap with IFF_NO_PI and without IFF_VNET_HDR".into());
+    if flags & libc::IFF_TAP == 0 || flags & libc::IFF_VNET_HDR != 0 {
+        return Err("Not a tap without IFF_VNET_HDR".into());
     }
     let length = request.name.iter().position(|&byte| byte == 0).unwrap_or(0);
     Ok(control_socket()

@@ -78,7 +78,7 @@ fn segment(header: &ProgramHeader, memory_size: u64) -> Result<Segment, &'static
     if header.address >= memory_size || file_end > memory_size || end > memory_size {
         return Err(beyond);
     }
-    if start % PAGE != 0 || end % PAGE != 0 {
+    if !start.is_multiple_of(PAGE) || !end.is_multiple_of(PAGE) {
         return Err("is not aligned to pages");
     }
     if header.flags & WRITE != 0 && header.flags & EXECUTE != 0 {
