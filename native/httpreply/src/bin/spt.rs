@@ -110,7 +110,7 @@ impl Machine for Guest {
             // All zero disarms; a deadline of 0 must still fire.
             let at = deadline_us.map_or(Time::default(), |us| Time {
                 seconds: us / 1_000_000,
-                nanoseconds: us % 1_000_000 * 1000 | 1,
+                nanoseconds: (us % 1_000_000 * 1000) | 1,
             });
             let setting = [Time::default(), at];
             let pointer = (&raw const setting).addr() as u64;

@@ -1,5 +1,5 @@
 //! The TCP/IP stack of the unikernels: smoltcp over a [`Machine`]'s frames, with IPv4, ARP, ICMP echo, DHCP and a fixed
-//! number of TCP sockets that all listen on one port.
+//! number of TCP sockets, of which one listens.
 
 mod announce;
 mod peer;
@@ -8,7 +8,9 @@ mod port;
 use core::mem::MaybeUninit;
 use core::net::Ipv4Addr;
 
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::iface::{
+    Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet, SocketStorage,
+};
 use smoltcp::socket::{dhcpv4, tcp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{DhcpOption, EthernetAddress, IpCidr, Ipv4Cidr};
@@ -23,6 +25,8 @@ use port::Port;
 
 /// TCP connections served at once. A further one is refused, unless one that is only kept alive can make room.
 pub const SOCKETS: usize = 64;
+/// Frames taken in before connections get their turn, so that a flood cannot starve them.
+const FRAMES_AT_ONCE: usize = 64;
 const RECEIVE_BYTES: usize = 2048;
 const SEND_BYTES: usize = 2048;
 
@@ -77,8 +81,8 @@ pub struct Stack<M: Machine> {
     peers: [Peer; SOCKETS],
     tcp_port: u16,
     announcements: Announcements,
-    /// Whether no socket listens.
-    is_full: bool,
+    /// The socket that listens; none if all are taken.
+    listener: Option<SocketHandle>,
 }
 
 impl<M: Machine> Stack<M> {
@@ -108,7 +112,7 @@ impl<M: Machine> Stack<M> {
                 tcp::SocketBuffer::new(receive.as_mut_slice()),
                 tcp::SocketBuffer::new(send.as_mut_slice()),
             );
-            Peer::new(sockets.add(socket), connection)
+            Peer::new(socket, connection)
         });
         let mut announcements = Announcements::default();
         let dhcp = match boot.address {
@@ -140,7 +144,7 @@ impl<M: Machine> Stack<M> {
             peers,
             tcp_port: boot.port,
             announcements,
-            is_full: false,
+            listener: None,
         }
     }
 
@@ -151,29 +155,57 @@ impl<M: Machine> Stack<M> {
     /// Handles all received frames and sends what is due.
     pub fn poll(&mut self, now_us: u64) -> Option<Change> {
         self.announcements.send_due(self.port.machine(), now_us);
-        self.interface
-            .poll(instant(now_us), &mut self.port, &mut self.sockets);
+        let now = instant(now_us);
+        self.interface.poll_maintenance(now);
+        self.keep_listening();
+        for _ in 0..FRAMES_AT_ONCE {
+            match self
+                .interface
+                .poll_ingress_single(now, &mut self.port, &mut self.sockets)
+            {
+                PollIngressSingleResult::None => break,
+                PollIngressSingleResult::PacketProcessed => {}
+                // Somebody may have taken the socket that listened.
+                PollIngressSingleResult::SocketStateChanged => self.keep_listening(),
+            }
+        }
+        while self.interface.poll_egress(now, &mut self.port, &mut self.sockets) != PollResult::None {}
         let event = self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp?).poll();
         follow_dhcp(&mut self.interface, &mut self.announcements, event)
     }
 
     /// Lets every connection answer what has arrived on it. Returns whether there is more to send or to do at once.
     pub fn answer(&mut self, now_us: u64, about: &About<'_>, uptime_ms: u64) -> bool {
-        let mut listening = 0;
         let mut is_busy = false;
         for peer in &mut self.peers {
-            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(peer.handle);
-            match peer.advance(socket, self.tcp_port, now_us, about, uptime_ms) {
-                Deeds::Listens => listening += 1,
+            let Some(handle) = peer.handle().filter(|&handle| Some(handle) != self.listener) else {
+                continue;
+            };
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
+            match peer.advance(socket, now_us, about, uptime_ms) {
                 Deeds::Nothing => {}
                 Deeds::Something => is_busy = true,
+                Deeds::Ended => peer.rest(&mut self.sockets),
             }
         }
-        self.is_full = listening == 0;
-        if self.is_full {
+        self.keep_listening();
+        if self.listener.is_none() {
             is_busy |= self.make_room(now_us);
         }
         is_busy
+    }
+
+    /// Sees to it that one socket listens, if any is left.
+    fn keep_listening(&mut self) {
+        let is_listening = |handle| self.sockets.get::<tcp::Socket<'_>>(handle).state() == tcp::State::Listen;
+        if self.listener.is_some_and(is_listening) {
+            return;
+        }
+        let mut peers = self.peers.iter_mut();
+        self.listener = peers.find_map(|peer| {
+            peer.listen(&mut self.sockets, self.tcp_port)
+                .then(|| peer.handle())?
+        });
     }
 
     /// When to poll again if nothing is received before.
@@ -186,7 +218,7 @@ impl<M: Machine> Stack<M> {
         let room = self
             .peers
             .iter()
-            .filter(|_| self.is_full)
+            .filter(|_| self.listener.is_none())
             .filter_map(Peer::evictable_us)
             .min();
         [stack, peers, room, self.announcements.deadline_us()]
@@ -200,7 +232,7 @@ impl<M: Machine> Stack<M> {
         let kept = self
             .peers
             .iter()
-            .filter_map(|peer| Some((peer.evictable_us()?, peer.handle)));
+            .filter_map(|peer| Some((peer.evictable_us()?, peer.handle()?)));
         let Some((at_us, handle)) = kept.min_by_key(|&(at_us, _)| at_us) else {
             return false;
         };

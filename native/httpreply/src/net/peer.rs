@@ -1,6 +1,7 @@
 //! One TCP socket and the HTTP connection on it.
 
-use smoltcp::iface::SocketHandle;
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::Socket as AnySocket;
 use smoltcp::socket::tcp::{Socket, State};
 
 use crate::http::{Connection, REPLY_LIMIT};
@@ -13,9 +14,11 @@ const LINGER_US: u64 = 5_000_000;
 /// How long a kept connection is safe from making room for another.
 const KEPT_US: u64 = 1_000_000;
 
-/// A socket's place in the set, and what has happened on it.
+/// A socket and what has happened on it. Only sockets in use are in the stack's set, which looks at each of them for every
+/// frame.
 pub struct Peer {
-    pub handle: SocketHandle,
+    spare: Option<Socket<'static>>,
+    handle: Option<SocketHandle>,
     connection: &'static mut Connection,
     /// When something last happened; none while nobody is connected.
     active_us: Option<u64>,
@@ -24,48 +27,68 @@ pub struct Peer {
 
 /// What came of [`Peer::advance`].
 pub enum Deeds {
-    /// Nobody is connected.
-    Listens,
     Nothing,
-    /// Something was sent, closed or freed: the stack must be polled before anyone sleeps.
+    /// Something was sent or closed: the stack must be polled before anyone sleeps.
     Something,
+    /// The connection is over, and the peer can [`Peer::rest`].
+    Ended,
 }
 
 impl Peer {
-    pub fn new(handle: SocketHandle, connection: &'static mut Connection) -> Self {
+    pub fn new(mut socket: Socket<'static>, connection: &'static mut Connection) -> Self {
+        // Answers are one segment and nobody types them: Nagle should not hold them.
+        socket.set_nagle_enabled(false);
         Self {
-            handle,
+            spare: Some(socket),
+            handle: None,
             connection,
             active_us: None,
             is_closing: false,
         }
     }
 
-    /// Answers what has arrived, follows the peer's closing, ends what takes too long, and listens again.
+    /// The socket's place in the set, if it is in use.
+    pub fn handle(&self) -> Option<SocketHandle> {
+        self.handle
+    }
+
+    /// Puts a spare socket into the set, listening. Returns whether there was one.
+    pub fn listen(&mut self, sockets: &mut SocketSet<'static>, port: u16) -> bool {
+        let Some(mut socket) = self.spare.take() else {
+            return false;
+        };
+        // Fails only for port 0, which the boot line cannot say, and for an open socket.
+        let _ = socket.listen(port);
+        self.handle = Some(sockets.add(socket));
+        true
+    }
+
+    /// Takes the socket out of the set, whatever became of it, and forgets its peer. Nothing is sent for it.
+    pub fn rest(&mut self, sockets: &mut SocketSet<'static>) {
+        self.connection.reset();
+        self.active_us = None;
+        self.is_closing = false;
+        let removed = self.handle.take().map(|handle| sockets.remove(handle));
+        if let Some(AnySocket::Tcp(mut socket)) = removed {
+            socket.abort();
+            self.spare = Some(socket);
+        }
+    }
+
+    /// Answers what has arrived, follows the peer's closing, and ends what takes too long.
     pub fn advance(
         &mut self,
         socket: &mut Socket<'_>,
-        port: u16,
         now_us: u64,
         about: &About<'_>,
         uptime_ms: u64,
     ) -> Deeds {
         match socket.state() {
-            State::Listen => return Deeds::Listens,
+            // A reset brings a socket that was only half open back to listening.
+            State::Closed | State::Listen => return Deeds::Ended,
             // TIME-WAIT would hold the socket for ten seconds, and there are few. Both sides have ended, so at worst a peer
             // that repeats its FIN is answered with a reset that it no longer minds.
-            State::Closed | State::TimeWait => {
-                self.connection.reset();
-                self.active_us = None;
-                self.is_closing = false;
-                // Listening again at once, so that nothing is sent for it.
-                socket.abort();
-                // Answers are one segment and nobody types them: Nagle should not hold them.
-                socket.set_nagle_enabled(false);
-                // Fails only for port 0, which the boot line cannot say, and for an open socket.
-                let _ = socket.listen(port);
-                return Deeds::Listens;
-            }
+            State::TimeWait => return Deeds::Ended,
             _ => {}
         }
         let active_us = *self.active_us.get_or_insert(now_us);
