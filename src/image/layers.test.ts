@@ -15,6 +15,8 @@ import { layerTar, putImage, temporaryDir, warden } from "./testing.ts";
 
 const read = (path: string | undefined): string | undefined => path && readFileSync(path, "utf8");
 
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+
 const lower = await layerTar([
   { name: "etc/", type: "directory" },
   { name: "etc/hidden", content: "lower" },
@@ -188,7 +190,6 @@ test("several that unpack the same layer at once agree on one", async (t) => {
 
 test("urunc.json in the root file system makes a unikernel of a plain image", async (t) => {
   const store = openStore(hostPath(join(temporaryDir(t), "lib")));
-  const base64 = (text: string) => Buffer.from(text).toString("base64");
   const urunc = JSON.stringify({
     "com.urunc.unikernel.unikernelType": base64("mirage"),
     "com.urunc.unikernel.hypervisor": base64("spt"),

@@ -17,11 +17,12 @@ import { openRegistry } from "./registry.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => boolean | void;
 
+const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+
 /** A small registry with one image, `app:1`; `before` may answer first. */
 async function registry(t: TestContext, before: Handler = () => false) {
   const layer = Buffer.alloc(300_000, "layer");
   const layerDescriptor = { mediaType: mediaTypes.layer, digest: digestOf(layer), size: layer.byteLength };
-  const json = (value: unknown) => Buffer.from(JSON.stringify(value));
   const config = json({
     architecture: "amd64",
     os: "linux",
