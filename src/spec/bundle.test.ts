@@ -8,7 +8,6 @@ import { hostPath, sandboxPath } from "./paths.ts";
 import { effectiveDns, formatHosts, formatResolvConf, parseResolvConf } from "./resolv.ts";
 import { type SyscallName, syscallNumbers } from "./syscalls.ts";
 import { resolveUser } from "./users.ts";
-import { parseTmpfs, parseVolume } from "./volume.ts";
 
 const refuses = (code: string, message: RegExp, run: () => unknown): void =>
   assert.throws(run, (error) => {
@@ -123,19 +122,6 @@ test("volumes come after ours, parents before children, and take the place of ou
   refuses("usage", /place of \//, () =>
     bundleConfig({ ...input, volumes: [{ ...twice, target: sandboxPath("/") }] }),
   );
-});
-
-test("volumes as docker writes them", () => {
-  assert.deepEqual(parseVolume("/a:/b:ro", "/cwd"), { source: "/a", target: "/b", readonly: true });
-  assert.deepEqual(parseVolume("./x/../y:/b/", "/cwd"), { source: "/cwd/y", target: "/b", readonly: false });
-  refuses("usage", /named volumes/, () => parseVolume("data:/b", "/"));
-  refuses("usage", /clean absolute path/, () => parseVolume("/a:/b/../c", "/"));
-  refuses("usage", /clean absolute path/, () => parseVolume("/a:b", "/"));
-  refuses("usage", /is not ro or rw/, () => parseVolume("/a:/b:rx", "/"));
-  refuses("usage", /not SOURCE:TARGET/, () => parseVolume("/a", "/"));
-  assert.deepEqual(parseTmpfs("/tmp:size=64m,exec"), { target: "/tmp", options: ["size=64m", "exec"] });
-  assert.deepEqual(parseTmpfs("/tmp"), { target: "/tmp", options: [] });
-  refuses("usage", /no option of a tmpfs/, () => parseTmpfs("/tmp:suid"));
 });
 
 const files = {

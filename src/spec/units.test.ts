@@ -2,15 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { TripodError } from "./errors.ts";
-import {
-  exactSize,
-  formatBytes,
-  formatDuration,
-  parseCpus,
-  parseDuration,
-  parseMemory,
-  parseSize,
-} from "./units.ts";
+import { exactSize, formatBytes, parseCpus, parseDuration, parseMemory, parseSize } from "./units.ts";
 
 const refuses = (code: string, run: () => unknown): void =>
   assert.throws(run, (error) => error instanceof TripodError && error.code === code);
@@ -92,12 +84,5 @@ test("amounts for people", () => {
     "1.5 KiB",
     "64 MiB",
     "931 GiB",
-  ]);
-  assert.deepEqual([12, 1500, 65_000, 7_260_000, 2e8].map(formatDuration), [
-    "12 ms",
-    "1.5 s",
-    "1 m 5 s",
-    "2 h 1 m",
-    "2 d 7 h",
   ]);
 });

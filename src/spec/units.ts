@@ -92,14 +92,3 @@ export function exactSize(bytes: number): string {
     if (bytes > 0 && bytes % 1024 ** power === 0) return `${bytes / 1024 ** power}${suffix}`;
   return `${bytes}`;
 }
-
-/** Milliseconds for people: `850 ms`, `12.3 s`, `4 m 10 s`, `3 h 2 m`, `5 d 1 h`. */
-export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} m ${Math.floor(seconds % 60)} s`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} m` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
-}
