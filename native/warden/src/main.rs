@@ -22,6 +22,8 @@ mod step;
 mod sys;
 mod undo;
 mod unpack;
+#[cfg(test)]
+mod vectors;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,15 +31,23 @@ use std::process::ExitCode;
 type Entry = fn(&[String]) -> ExitCode;
 
 /// Subcommands of `tripod-warden`.
-const COMMANDS: [(&str, Entry); 3] =
-    [("serve", serve::main), ("undo", undo::main), ("unpack", unpack::main)];
+const COMMANDS: [(&str, Entry); 3] = [
+    ("serve", serve::main),
+    ("undo", undo::main),
+    ("unpack", unpack::main),
+];
 
 /// Other names that the program goes by (links to it): each is an entry point of its own.
 const NAMES: [(&str, Entry); 0] = [];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().map(|text| text.to_string_lossy().into_owned()).collect();
-    let name = arguments.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|text| text.to_string_lossy().into_owned())
+        .collect();
+    let name = arguments
+        .first()
+        .and_then(|path| Path::new(path).file_name())
+        .unwrap_or_default();
     if let Some((_, entry)) = NAMES.iter().find(|(own, _)| name == *own) {
         return entry(arguments.get(1..).unwrap_or_default());
     }

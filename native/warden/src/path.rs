@@ -49,7 +49,8 @@ macro_rules! checked_path {
 }
 
 fn is_clean(path: &str) -> bool {
-    path.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+    path.split('/')
+        .all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 checked_path!(
@@ -81,7 +82,9 @@ checked_path!(
 pub fn is_id(id: &str) -> bool {
     let bytes = id.as_bytes();
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    bytes.len() <= 128 && bytes.first().is_some_and(plain) && bytes.iter().all(|b| plain(b) || b"_.-".contains(b))
+    bytes.len() <= 128
+        && bytes.first().is_some_and(plain)
+        && bytes.iter().all(|b| plain(b) || b"_.-".contains(b))
 }
 
 #[cfg(test)]

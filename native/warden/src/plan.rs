@@ -19,7 +19,11 @@ pub struct PlanVersion;
 impl TryFrom<u32> for PlanVersion {
     type Error = String;
     fn try_from(version: u32) -> Result<Self, String> {
-        if version == 1 { Ok(PlanVersion) } else { Err(format!("plan version {version} is not known, only 1 is")) }
+        if version == 1 {
+            Ok(PlanVersion)
+        } else {
+            Err(format!("plan version {version} is not known, only 1 is"))
+        }
     }
 }
 
@@ -37,7 +41,10 @@ pub struct Bytes(pub Vec<u8>);
 impl TryFrom<String> for Bytes {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        STANDARD.decode(text).map(Bytes).map_err(|error| format!("not base64: {error}"))
+        STANDARD
+            .decode(text)
+            .map(Bytes)
+            .map_err(|error| format!("not base64: {error}"))
     }
 }
 
@@ -103,7 +110,11 @@ pub enum StopMeans {
     #[serde(rename_all = "camelCase")]
     Signal { signal: u8, deadline_ms: u64 },
     #[serde(rename_all = "camelCase")]
-    Socket { socket: StatePath, say: Bytes, deadline_ms: u64 },
+    Socket {
+        socket: StatePath,
+        say: Bytes,
+        deadline_ms: u64,
+    },
 }
 
 impl StopMeans {

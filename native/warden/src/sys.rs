@@ -106,10 +106,10 @@ pub fn close_on_exec_from(first: u32) -> Io<()> {
     .map(drop)
 }
 
-/// Closes descriptors `first..=last` whoever owns them: for a fresh child that shares nothing.
+/// Closes descriptors `first..=last` whoever owns them: for a process that has opened none, or a fresh child that shares nothing.
 pub fn close_range(first: u32, last: u32) {
     if first <= last {
-        // SAFETY: no memory is passed; the caller is a child that never uses an owner of these again.
+        // SAFETY: no memory is passed; the callers have no owner of these that they use again.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     }
 }

@@ -51,7 +51,7 @@ impl Connection {
     /// Reads what is there and returns the lines that are whole now.
     pub fn receive(&mut self) -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
-        let mut buffer = [0u8; 16 << 10];
+        let mut buffer = [0u8; 4 << 10];
         while self.open {
             match rustix::io::read(&self.fd, &mut buffer) {
                 Ok(0) => self.open = false,

@@ -11,8 +11,7 @@ use rustix::process::{WaitOptions, WaitStatus};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How long a reader of our own streams may take for the last of the output, once the workload has ended and the reader
-/// takes nothing at all.
+/// After a killing that did not end the workload, it is tried again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 
 impl Server {
@@ -65,7 +64,7 @@ impl Server {
         if undone.is_ok() {
             let _ = self.journal.clear();
         }
-        self.kill_stage = undone.is_err();
+        self.undo_failed = undone.is_err();
         self.exit = Some(Exit {
             exit_code,
             signal,
@@ -88,7 +87,7 @@ impl Server {
         }
         self.status = Status::Stopped;
         let _ = self.write_state();
-        let undone = !self.kill_stage;
+        let undone = !self.undo_failed;
         if self.on_exit == OnExit::Remove && undone {
             let _ = remove::remove_state(&self.session.dir);
         }

@@ -53,8 +53,8 @@ pub struct Server {
     waiters: Vec<Waiter>,
     /// When the workload that was asked to stop is killed.
     kill_at: Option<Instant>,
-    /// We were asked to end while the workload runs.
-    kill_stage: bool,
+    /// The workload has ended and not all could be undone: the journal stays, and the state directory with it.
+    undo_failed: bool,
     /// Set when the loop is to end: our exit status.
     done: Option<u8>,
 }
@@ -78,6 +78,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn start(options: &Options) -> Result<Server> {
+    // Whatever else our starter left open is not ours to keep open, nor a sandbox's to inherit.
+    sys::close_range(4, u32::MAX);
     sys::ignore_sigpipe(true);
     let signals = [
         libc::SIGCHLD,
@@ -118,7 +120,7 @@ fn start(options: &Options) -> Result<Server> {
         exit: None,
         waiters: Vec::new(),
         kill_at: None,
-        kill_stage: false,
+        undo_failed: false,
         done: None,
     };
     server.write_state()?;

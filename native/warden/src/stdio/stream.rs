@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A pipe that can be written takes this much without blocking (PIPE_BUF).
 const WRITE: usize = 4096;
-const READ: usize = 16 << 10;
+const READ: usize = 8 << 10;
 
 /// stdout or stderr of the workload.
 pub struct Source {
