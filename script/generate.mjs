@@ -4,6 +4,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { commands } from "../src/cli/commands.ts";
+import { documents } from "../src/cli/documents.ts";
 import { globalFlags } from "../src/cli/flags.ts";
 import { flagForm, flagHelp, usageLine } from "../src/cli/help.ts";
 import { monitors, solo5Programs } from "../src/monitor/index.ts";
@@ -83,6 +84,20 @@ function cliPage() {
     "[errors.md](errors.md). An error is told as `tripod: <what failed, on what, why>` and, where there is a remedy, `hint: <remedy>`.",
     "",
     ...commands.flatMap(commandPage),
+    "## Documents",
+    "",
+    "Times are RFC 3339 strings, sizes whole bytes; what is not there is null.",
+    "",
+    ...Object.entries(documents).flatMap(([name, { of, fields }]) => [
+      `### ${name}`,
+      "",
+      `Printed by ${of}.`,
+      "",
+      "| Field | Meaning |",
+      "|---|---|",
+      ...Object.entries(fields).map(([field, meaning]) => `| ${code(field)} | ${cell(meaning)} |`),
+      "",
+    ]),
   ];
 }
 

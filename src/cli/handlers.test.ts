@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { runCommandLine } from "./cli.ts";
 import { commands } from "./commands.ts";
+import { documents } from "./documents.ts";
 import { parseSignal } from "./kill.ts";
 import { ago, portText } from "./sandbox-document.ts";
 import { capturedTerminal } from "./testing.ts";
@@ -115,6 +116,20 @@ test("inspect gives one object for one name and an array for several, in JSON an
   assert.match((await tripod("inspect", "-o", "yaml", "web")).stdout, /^schema: tripod.sandbox\/1\nid: 0a/);
 });
 
+test("documents have the fields that are documented, in that order", async () => {
+  const printed = {
+    sandbox: JSON.parse((await tripod("inspect", "web")).stdout),
+    check: JSON.parse((await tripod("check", "-o", "json")).stdout)[0],
+    version: JSON.parse((await tripod("version", "-o", "json")).stdout),
+  };
+  for (const [name, document] of Object.entries(printed))
+    assert.deepEqual(
+      Object.keys(document),
+      Object.keys(Object.entries(documents).find(([key]) => key === name)?.[1].fields ?? {}),
+      name,
+    );
+});
+
 test("what is not there is said with a hint and a status, on stderr only", async () => {
   for (const line of [
     ["inspect", "nothing"],
@@ -220,6 +235,7 @@ test("images and inspect read the store; rmi removes, but not what a sandbox use
   const [listed] = JSON.parse((await tripod("images", "-o", "json")).stdout);
   assert.equal(listed.sizeBytes, layer.size + config.size + manifest.size + index.size);
   const inspected = JSON.parse((await tripod("inspect", "app:1")).stdout);
+  assert.deepEqual(Object.keys(inspected), Object.keys(documents.image.fields));
   assert.equal(inspected.digest, index.digest);
   assert.deepEqual(inspected.manifests[0].config.Cmd, ["sh"]);
   assert.equal(inspected.manifests[1].stored, false);

@@ -17,6 +17,7 @@ import { openStore } from "../image/store.ts";
 import { hostPath } from "../spec/paths.ts";
 import { runCommandLine } from "./cli.ts";
 import { commands } from "./commands.ts";
+import { documents } from "./documents.ts";
 import { capturedTerminal } from "./testing.ts";
 
 const root = mkdtempSync(join(tmpdir(), "tripod-cli-images-"));
@@ -53,6 +54,7 @@ before(async () => {
 test("explain lists every offer by every monitor, marks the choice, and says in a line which and why", async () => {
   const document = JSON.parse((await tripod("explain", "--mode", "unikernel", "-o", "json", "guest")).stdout);
   assert.equal(document.schema, "tripod.explain/1");
+  assert.deepEqual(Object.keys(document), Object.keys(documents.explain.fields));
   assert.deepEqual(document.rows.map((row: { by: string }) => row.by).toSorted(), ["hvt", "spt"]);
   const chosen = document.rows.filter((row: { chosen: boolean }) => row.chosen);
   assert.ok(chosen.length <= 1);

@@ -11,7 +11,9 @@ import type { RunRequest } from "../lifecycle/request.ts";
 /** `[IP:]HOST:GUEST[/PROTOCOL]`, or `GUEST` for any free host port; an IPv6 address stands in brackets. Throws `usage`. */
 export function parsePorts(given: readonly string[]): PortMapping[] {
   return given.map((text) => {
-    const match = /^(?:(?:\[([^\]]+)\]|(\d+(?:\.\d+){3})):)?(?:(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+    const match = /^(?:(?:\[([^\]]+)\]|(\d+(?:\.\d+){3})):)?(?:(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/.exec(
+      text,
+    );
     const hostIp = match?.[1] ?? match?.[2];
     const hostPort = Number(match?.[3] ?? 0);
     const guestPort = Number(match?.[4] ?? 0);
