@@ -10,7 +10,7 @@ mod netlink;
 mod redirect;
 pub mod tap;
 
-pub use facts::{NetAddress, NetDns, NetFacts, NetFamily, NetInterface, NetRoute};
+pub use facts::NetFacts;
 pub use link::loopback_up;
 pub use look::look;
 

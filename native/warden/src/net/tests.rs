@@ -1,6 +1,7 @@
 //! Tests in network namespaces of their own. They need root and iproute2.
 
-use super::{NetFacts, NetFamily, look, loopback_up, tap};
+use super::facts::NetFamily;
+use super::{NetFacts, look, loopback_up, tap};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::io::{Read, Write};
 use std::process::Command;
