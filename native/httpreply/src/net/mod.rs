@@ -24,7 +24,7 @@ use peer::{Deeds, Peer};
 use port::Port;
 
 /// TCP connections served at once. A further one is refused, unless one that is only kept alive can make room.
-pub const SOCKETS: usize = 64;
+pub const SOCKETS: usize = u64::BITS as usize;
 /// Frames taken in before connections get their turn, so that a flood cannot starve them.
 const FRAMES_AT_ONCE: usize = 64;
 const RECEIVE_BYTES: usize = 2048;
@@ -81,6 +81,8 @@ pub struct Stack<M: Machine> {
     peers: [Peer; SOCKETS],
     tcp_port: u16,
     announcements: Announcements,
+    /// A bit for each of `peers` whose socket is in the set.
+    in_use: u64,
     /// The socket that listens; none if all are taken.
     listener: Option<SocketHandle>,
 }
@@ -144,6 +146,7 @@ impl<M: Machine> Stack<M> {
             peers,
             tcp_port: boot.port,
             announcements,
+            in_use: 0,
             listener: None,
         }
     }
@@ -177,7 +180,8 @@ impl<M: Machine> Stack<M> {
     /// Lets every connection answer what has arrived on it. Returns whether there is more to send or to do at once.
     pub fn answer(&mut self, now_us: u64, about: &About<'_>, uptime_ms: u64) -> bool {
         let mut is_busy = false;
-        for peer in &mut self.peers {
+        for at in bits(self.in_use) {
+            let peer = &mut self.peers[at];
             let Some(handle) = peer.handle().filter(|&handle| Some(handle) != self.listener) else {
                 continue;
             };
@@ -185,7 +189,10 @@ impl<M: Machine> Stack<M> {
             match peer.advance(socket, now_us, about, uptime_ms) {
                 Deeds::Nothing => {}
                 Deeds::Something => is_busy = true,
-                Deeds::Ended => peer.rest(&mut self.sockets),
+                Deeds::Ended => {
+                    peer.rest(&mut self.sockets);
+                    self.in_use &= !(1 << at);
+                }
             }
         }
         self.keep_listening();
@@ -201,10 +208,9 @@ impl<M: Machine> Stack<M> {
         if self.listener.is_some_and(is_listening) {
             return;
         }
-        let mut peers = self.peers.iter_mut();
-        self.listener = peers.find_map(|peer| {
-            peer.listen(&mut self.sockets, self.tcp_port)
-                .then(|| peer.handle())?
+        self.listener = bits(!self.in_use).next().and_then(|at| {
+            self.in_use |= 1 << at;
+            self.peers[at].listen(&mut self.sockets, self.tcp_port)
         });
     }
 
@@ -214,13 +220,12 @@ impl<M: Machine> Stack<M> {
             .interface
             .poll_at(instant(now_us), &self.sockets)
             .map(|at| u64::try_from(at.total_micros()).unwrap_or(0));
-        let peers = self.peers.iter().filter_map(Peer::deadline_us).min();
-        let room = self
-            .peers
-            .iter()
-            .filter(|_| self.listener.is_none())
-            .filter_map(Peer::evictable_us)
-            .min();
+        let open = || bits(self.in_use).map(|at| &self.peers[at]);
+        let peers = open().filter_map(Peer::deadline_us).min();
+        let is_full = self.listener.is_none();
+        let room = is_full
+            .then(|| open().filter_map(Peer::evictable_us).min())
+            .flatten();
         [stack, peers, room, self.announcements.deadline_us()]
             .into_iter()
             .flatten()
@@ -242,6 +247,15 @@ impl<M: Machine> Stack<M> {
         self.sockets.get_mut::<tcp::Socket<'_>>(handle).abort();
         true
     }
+}
+
+/// The numbers of the bits that are set, in rising order.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let at = set.trailing_zeros();
+        set &= set.wrapping_sub(1);
+        (at < u64::BITS).then_some(at as usize)
+    })
 }
 
 fn follow_dhcp(

@@ -52,15 +52,13 @@ impl Peer {
         self.handle
     }
 
-    /// Puts a spare socket into the set, listening. Returns whether there was one.
-    pub fn listen(&mut self, sockets: &mut SocketSet<'static>, port: u16) -> bool {
-        let Some(mut socket) = self.spare.take() else {
-            return false;
-        };
+    /// Puts a spare socket into the set, listening. Returns its place, if there was one.
+    pub fn listen(&mut self, sockets: &mut SocketSet<'static>, port: u16) -> Option<SocketHandle> {
+        let mut socket = self.spare.take()?;
         // Fails only for port 0, which the boot line cannot say, and for an open socket.
         let _ = socket.listen(port);
         self.handle = Some(sockets.add(socket));
-        true
+        self.handle
     }
 
     /// Takes the socket out of the set, whatever became of it, and forgets its peer. Nothing is sent for it.
