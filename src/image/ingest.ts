@@ -1,5 +1,6 @@
 /** Brings an image from any source into the store: the wanted documents first, then their blobs, four at a time, and the name last. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBytes } from "../spec/digest.ts";
 import { TripodError } from "../spec/errors.ts";
 import { type Descriptor, decodeIndex, decodeManifest, documentKind, maxDocumentBytes } from "../spec/oci.ts";
@@ -166,7 +167,7 @@ async function fetchBlob(
         if (signal.aborted) throw error;
         const delayMs = source.retryDelayMs?.(error, attempt);
         if (delayMs === undefined) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        await sleep(delayMs, undefined, { signal });
       }
     }
     await writer.commit(descriptor, subject);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
@@ -181,6 +181,11 @@ test("what is wrong with a layer is told, and nothing of it stays", async (t) =>
 test("several that unpack the same layer at once agree on one", async (t) => {
   const store = openStore(hostPath(join(temporaryDir(t), "lib")));
   const { manifest, config } = await putImage(store, "x", [{ tar: lower }]);
+  // What a process that was killed left of this layer goes.
+  const diffId = config.rootfs.diff_ids[0] ?? "";
+  mkdirSync(join(store.layersDir, `.tmp-999999999.1.${diffId.slice("sha256:".length)}`, "half"), {
+    recursive: true,
+  });
   const all = await Promise.all(
     Array.from({ length: 6 }, () => ensureUnpacked(openStore(store.lib), "x", manifest, config, { warden })),
   );

@@ -8,6 +8,14 @@ import * as v from "valibot";
 import { TripodError } from "../../spec/errors.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Credentials } from "./credentials.ts";
+import {
+  contentRangeStart,
+  errorText,
+  parseJson,
+  readBounded,
+  readRetryAfter,
+  reasonOf,
+} from "./http-body.ts";
 
 export interface RepositoryOptions {
   /** `docker.io`, `localhost:5000`. */
@@ -40,7 +48,6 @@ export interface Answer {
 
 const attempts = 4;
 const maxRedirects = 5;
-const maxErrorBytes = 16 * 1024;
 const maxTokenBytes = 1 << 20;
 const maxRetryAfterMs = 60_000;
 const transientStatus: readonly number[] = [408, 425, 429, 499, 500, 502, 503, 504, 522];
@@ -282,7 +289,7 @@ export class Repository {
 
   async #failure(url: URL, response: HttpResponse): Promise<TripodError> {
     const { status } = response;
-    const said = await errorText(response);
+    const said = await errorText(response.body);
     const message = `${this.name}: ${url.host} answered ${status}${said === "" ? "" : `: ${said}`}`;
     if (transientStatus.includes(status))
       return new TransientError(message, readRetryAfter(response.headers));
@@ -307,66 +314,6 @@ interface HttpResponse {
 }
 
 const tokenSchema = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
-const errorsSchema = v.object({
-  errors: v.array(v.object({ code: v.optional(v.string(), ""), message: v.optional(v.string(), "") })),
-});
 
 const basic = (credentials: { readonly user: string; readonly password: string }): string =>
   `Basic ${Buffer.from(`${credentials.user}:${credentials.password}`).toString("base64")}`;
-
-/** Reads a whole body. Throws `registry-failed` when it is larger. */
-export async function readBounded(
-  body: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-  subject: string,
-): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.byteLength;
-    if (size > maxBytes)
-      throw new TripodError("registry-failed", `${subject} is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-/** The registry's own words, bounded, without control characters. */
-async function errorText(response: HttpResponse): Promise<string> {
-  let bytes: Buffer;
-  try {
-    bytes = await readBounded(response.body, maxErrorBytes, "error");
-  } catch {
-    return "";
-  }
-  const decoded = v.safeParse(errorsSchema, parseJson(bytes));
-  if (!decoded.success) return "";
-  const text = decoded.output.errors.map(({ code, message }) => `${code} ${message}`.trim()).join("; ");
-  return text.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 300);
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch {
-    return undefined;
-  }
-}
-
-function readRetryAfter(headers: Headers): number | undefined {
-  const value = headers.get("retry-after");
-  if (value === null) return undefined;
-  const ms = /^[0-9]{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
-}
-
-function contentRangeStart(headers: Headers): number {
-  const match = /^bytes ([0-9]{1,15})-/.exec(headers.get("content-range") ?? "");
-  return match === null ? 0 : Number(match[1]);
-}
-
-/** undici hides the system's reason in `cause`. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;
-}

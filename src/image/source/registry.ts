@@ -13,7 +13,8 @@ import {
 import type { ContentSource } from "../ingest.ts";
 import { type Reference, familiarName } from "../reference.ts";
 import { type Environment, findCredentials } from "./credentials.ts";
-import { Repository, type RepositoryOptions, TransientError, readBounded } from "./registry-http.ts";
+import { readBounded } from "./http-body.ts";
+import { Repository, type RepositoryOptions, TransientError } from "./registry-http.ts";
 
 export interface RegistryOptions extends Pick<RepositoryOptions, "plainHttp" | "idleMs" | "backOffMs"> {
   /** Where credentials are looked for; usually `process.env`. */
