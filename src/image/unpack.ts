@@ -133,13 +133,16 @@ async function unpackLayer(
       `${subject} could not be unpacked within ${options.deadlineMs ?? defaults.deadlineMs} ms`,
     );
   options.signal?.throwIfAborted();
+  // The unpacker may have seen the end of what a failed decompressor gave, and refuse that: the cause goes first.
+  const damage = decompressionError(failure, subject);
+  if (damage !== undefined) throw damage;
   if ("refusal" in result) {
     // The unpacker's refusal explains the broken pipe; but altered bytes explain the refusal.
     const actual = await digestOfFile(path);
     throw actual === layer.digest ? result.refusal : digestMismatch(subject, actual, layer.digest);
   }
   if ("silence" in result && isBrokenPipe(failure)) throw result.silence;
-  if (failure !== undefined) throw streamError(failure, subject);
+  if (failure !== undefined) throw failure;
   if (compressed.size !== layer.size) throw sizeMismatch(subject, compressed.size, layer);
   const blobDigest = compressed.digest();
   if (blobDigest !== layer.digest) throw digestMismatch(subject, blobDigest, layer.digest);
@@ -190,13 +193,13 @@ const isBrokenPipe = (error: unknown): boolean =>
     errnoOf(error) ?? "",
   );
 
-function streamError(error: unknown, subject: string): unknown {
-  if (error instanceof Error && "code" in error && String(error.code).match(/^(?:Z_|ZSTD_|ERR_ZSTD)/))
-    return new TripodError("image-corrupt", `${subject} cannot be decompressed: ${error.message}`, {
-      hint: "remove the image and pull it again",
-      cause: error,
-    });
-  return error;
+/** A decompressor's failure as an error of the image; undefined for other failures. */
+function decompressionError(error: unknown, subject: string): TripodError | undefined {
+  if (!(error instanceof Error) || !/^(?:Z_|ZSTD_|ERR_ZSTD)/.test(errnoOf(error) ?? "")) return undefined;
+  return new TripodError("image-corrupt", `${subject} cannot be decompressed: ${error.message}`, {
+    hint: "remove the image and pull it again",
+    cause: error,
+  });
 }
 
 async function digestOfFile(path: HostPath): Promise<Digest> {
