@@ -8,7 +8,9 @@ use tripod_tender::elf::inspect;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = inspect(bytes) else { return };
     for memory_size in [2 << 20, 512 << 20, u64::MAX & !0xfff] {
-        let Ok(placement) = image.place(memory_size) else { continue };
+        let Ok(placement) = image.place(memory_size) else {
+            continue;
+        };
         assert!((0x10_0000..memory_size).contains(&placement.entry));
         let mut end = 0x10_0000;
         for segment in &placement.segments {

@@ -41,24 +41,30 @@ fn map(launch: &Launch) -> Result<GuestMemory> {
     let exceeded = |error: &std::io::Error| match error.raw_os_error() {
         Some(libc::EEXIST) => Failure::new(format!(
             "Maximum guest memory size ({} MB) exceeded.",
-            (tender_base() >> 20).saturating_sub(1)
+            (limit() >> 20).saturating_sub(1)
         )),
         _ => Failure::system(
             format!("Could not map {} MB of guest memory", launch.memory_size >> 20),
             error,
         ),
     };
-    if launch.memory_size <= IMAGE_BASE || launch.memory_size > tender_base() {
+    if launch.memory_size <= IMAGE_BASE || launch.memory_size > limit() {
         return Err(exceeded(&std::io::Error::from_raw_os_error(libc::EEXIST)));
     }
     GuestMemory::in_place(MEMORY_START, launch.memory_size, launch.executable_heap)
         .map_err(|error| exceeded(&error))
 }
 
-/// The lowest address of the tender's own image: the guest's memory must end below.
-fn tender_base() -> u64 {
-    // SAFETY: looks a number up in the auxiliary vector. The program headers lie in the image's first page.
-    unsafe { libc::getauxval(libc::AT_PHDR) as u64 & !0xfff }
+/// Where the guest's memory must end: below the tender's image and its heap, whichever is lower.
+fn limit() -> u64 {
+    // SAFETY: both only ask. The program headers lie in the image's first page, and 0 leaves the heap as it is.
+    let (image, heap) = unsafe {
+        (
+            libc::getauxval(libc::AT_PHDR) as u64,
+            libc::syscall(libc::SYS_brk, 0) as u64,
+        )
+    };
+    image.min(heap) & !0xfff
 }
 
 fn write_boot_info(launch: &Launch, memory: &mut GuestMemory, wait: &wait::Wait) -> Result<()> {
