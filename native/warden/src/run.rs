@@ -14,8 +14,7 @@ const OUTPUT_LIMIT: usize = 64 << 10;
 
 pub struct Finished {
     pub status: ExitStatus,
-    /// stdout and stderr as far as they were captured.
-    pub stdout: Vec<u8>,
+    /// What it said, as far as it was captured.
     pub stderr: Vec<u8>,
 }
 
@@ -83,18 +82,14 @@ pub fn run(command: &mut Command, input: &[u8], deadline: Duration, capture: boo
     let status = child
         .wait()
         .map_err(|error| Error::system(format!("cannot wait for {program}"), error))?;
-    let [(_, stdout), (_, stderr)] = pump.outputs;
+    let [_, (_, stderr)] = pump.outputs;
     if !in_time {
         return Err(Error::step(format!(
             "{program} did not end within {} ms and was killed",
             deadline.as_millis()
         )));
     }
-    Ok(Finished {
-        status,
-        stdout,
-        stderr,
-    })
+    Ok(Finished { status, stderr })
 }
 
 struct Pump<'a> {

@@ -4,7 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::journal::Journal;
 use crate::path::HostPath;
-use crate::plan::{OciRuntime, Plan, StopMeans};
+use crate::plan::{Plan, StopMeans};
 use crate::process::Process;
 use crate::protocol::StepTime;
 use crate::stage::Stage;
@@ -29,7 +29,6 @@ pub enum Workload {
     /// The stage, which becomes the monitor.
     Monitor { stop: StopMeans },
     Container {
-        runtime: OciRuntime,
         path: PathBuf,
         process: Process,
         stop: StopMeans,

@@ -86,9 +86,10 @@ pub unsafe fn clone3(namespaces: u64) -> Io<Cloned> {
         return Ok(Cloned::Child);
     }
     // SAFETY: the kernel stored a fresh descriptor that nothing else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Cloned::Parent {
         pid: pid as i32,
-        pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        pidfd,
     })
 }
 

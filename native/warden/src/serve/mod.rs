@@ -30,7 +30,6 @@ const MAX_CONNECTIONS: usize = 64;
 struct Waiter {
     connection: u64,
     id: u64,
-    stop: bool,
 }
 
 pub struct Server {

@@ -66,11 +66,7 @@ impl Server {
             Request::Start => self.start_workload().map(Some),
             Request::Signal { signal } => self.signal(signal).map(done),
             Request::Stop { timeout_ms } => {
-                self.waiters.push(Waiter {
-                    connection,
-                    id,
-                    stop: true,
-                });
+                self.waiters.push(Waiter { connection, id });
                 let result = if self.exit.is_some() {
                     Ok(())
                 } else {
@@ -83,11 +79,7 @@ impl Server {
                 result.map(|()| None)
             }
             Request::Wait => {
-                self.waiters.push(Waiter {
-                    connection,
-                    id,
-                    stop: false,
-                });
+                self.waiters.push(Waiter { connection, id });
                 Ok(None)
             }
             Request::State => Ok(Some(Answer::State(self.state()))),

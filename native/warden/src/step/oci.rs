@@ -159,7 +159,6 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
     session.memory = crate::cgroup::memory_directory_of(pid);
     session.streams = Some(streams);
     session.workload = Some(Workload::Container {
-        runtime: step.runtime,
         path,
         process,
         stop: step.stop.clone(),
