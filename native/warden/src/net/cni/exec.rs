@@ -261,3 +261,28 @@ fn shorten(text: &str) -> String {
         .take(MAX_COMPLAINT_CHARS)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_hangs_is_killed_with_its_children() {
+        let mut command = std::process::Command::new("/bin/sh");
+        command
+            .args(["-c", "sleep 600 & echo $!; wait"])
+            .process_group(0)
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a shell");
+        let start = Instant::now();
+        assert_eq!(
+            wait(&mut child, Duration::from_millis(300)).expect("waited"),
+            None
+        );
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let mut said = String::new();
+        // Ends only when nobody holds the pipe any more: the grandchild is gone too.
+        std::io::Read::read_to_string(&mut child.stdout.take().expect("output"), &mut said).expect("read");
+        assert!(said.trim().parse::<u32>().is_ok(), "{said}");
+    }
+}

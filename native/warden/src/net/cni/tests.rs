@@ -344,3 +344,32 @@ fn networks_made_at_one_moment_do_not_disturb_each_other() {
         assert_eq!(lab.traces(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn taking_down_waits_for_what_a_killed_warden_left_running() {
+    let lab = Lab::new(|_, _, _| json!([{"type": "slow"}]));
+    script(
+        &lab,
+        "slow",
+        "if [ $CNI_COMMAND = DEL ]; then test -e $0.done; exit; fi\n\
+         (sleep 0.4; touch $0.done) & echo '{\"cniVersion\":\"1.0.0\"}'",
+    );
+    in_sandbox(|netns| {
+        let context = lab.context(Some(netns));
+        add(&context).expect("ADD");
+        assert!(
+            !lab.dir.join("slow.done").exists(),
+            "the plugin's child still runs"
+        );
+        del(&context).expect("DEL after the child has ended");
+    });
+    assert_eq!(lab.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn taking_down_what_was_never_made_runs_no_plugin() {
+    let lab = Lab::new(|_, _, _| json!([{"type": "nonesuch"}]));
+    del(&lab.context(None)).expect("nothing to do");
+    std::fs::remove_file(lab.dir.join("n.conflist")).expect("remove");
+    del(&lab.context(None)).expect("not even a list is needed");
+}
