@@ -15,6 +15,8 @@ pub mod net;
 #[cfg(feature = "net")]
 pub mod once;
 pub mod page;
+#[cfg(any(feature = "pvh", test))]
+pub mod places;
 #[cfg(any(feature = "spt", feature = "hvt"))]
 pub mod solo5;
 #[cfg(feature = "net")]

@@ -288,3 +288,65 @@ fn a_peer_that_only_listens_still_gets_its_answer() {
         None
     );
 }
+
+#[test]
+fn no_frame_however_broken_stops_the_server() {
+    let mut world = World::new("ip=10.0.0.2/24");
+    let mut recorded: Vec<Vec<u8>> = Vec::new();
+    let handle = world.connect();
+    for round in 0..12 {
+        if round == 6 {
+            world.socket(handle).send_slice(GET_AND_CLOSE).unwrap();
+        }
+        world.server.poll(0);
+        world.server.answer(0, &ABOUT, 0);
+        world
+            .client
+            .poll(instant(0), &mut world.device, &mut world.sockets);
+        recorded.extend(world.cable.to_server.borrow().iter().cloned());
+    }
+    assert!(recorded.len() >= 4, "ARP, SYN, ACK and a request were seen");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % limit
+    };
+    for round in 0..20_000_u64 {
+        let mut frame = recorded[below(recorded.len())].clone();
+        for _ in 0..below(4) {
+            // Mostly in the headers.
+            let at = below(frame.len().min(60));
+            frame[at] = u8::try_from(below(256)).unwrap();
+        }
+        frame.truncate(frame.len() - below(3) * below(frame.len()) / 4);
+        repair_checksum(&mut frame);
+        world.cable.to_server.borrow_mut().push_back(frame);
+        world.server.poll(round);
+        world.server.answer(round, &ABOUT, 0);
+        world.cable.to_client.borrow_mut().clear();
+    }
+    world.now_us = 20_000;
+    world.sleep(120_000_000);
+    world.sockets.remove(handle);
+    let handle = world.connect();
+    assert_eq!(world.ask(handle, GET), "200");
+}
+
+/// Makes an IPv4 header's checksum right, so that damage behind it is looked at.
+fn repair_checksum(frame: &mut [u8]) {
+    let Some(header) = frame.get_mut(14..34) else {
+        return;
+    };
+    header[10..12].fill(0);
+    let mut sum: u32 = header
+        .chunks_exact(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap();
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}

@@ -19,6 +19,7 @@ use console::Console;
 use httpreply::clock::{CounterClock, read_counter};
 use httpreply::net::Storage;
 use httpreply::once::Once;
+use httpreply::places::virtio_places;
 use httpreply::unikernel::{Link, Machine, run};
 use interrupts::TIMER_HZ;
 use virtio::Nic;
@@ -43,7 +44,7 @@ extern "C" fn pvh_start(start_info: usize) -> ! {
         interrupts::reset()
     }
     interrupts::set_up();
-    let nic = start_info::virtio_places(line).find_map(|place| match Nic::at(place) {
+    let nic = virtio_places(line).find_map(|place| match Nic::at(place) {
         Ok(nic) => nic.inspect(|_| interrupts::enable_line(place.line)),
         Err(reason) => {
             let _ = writeln!(Console, "httpreply: {reason}");

@@ -1,4 +1,4 @@
-//! What the monitor hands over: `struct hvm_start_info` and the command line in it.
+//! What the monitor hands over: `struct hvm_start_info` and the command line and memory map in it.
 
 use core::ffi::{CStr, c_char};
 use core::ptr::with_exposed_provenance;
@@ -71,32 +71,4 @@ pub unsafe fn command_line(at: usize) -> &'static [u8] {
     }
     // SAFETY: the monitor ends the line with a zero, and nobody writes to it.
     unsafe { CStr::from_ptr(with_exposed_provenance::<c_char>(line)) }.to_bytes()
-}
-
-/// A device's registers and interrupt line, as `virtio_mmio.device=4K@0xc0001000:5` says.
-#[derive(Clone, Copy)]
-pub struct Place {
-    pub base: usize,
-    pub line: u32,
-}
-
-/// The virtio devices that the command line names, in its order. Words that are malformed are left out.
-pub fn virtio_places(line: &[u8]) -> impl Iterator<Item = Place> {
-    line.split(u8::is_ascii_whitespace).filter_map(|word| {
-        let value = core::str::from_utf8(word)
-            .ok()?
-            .strip_prefix("virtio_mmio.device=")?;
-        let (_, place) = value.split_once('@')?;
-        let mut parts = place.split(':');
-        let (base, line) = (parts.next()?, parts.next()?);
-        let base = base
-            .strip_prefix("0x")
-            .map_or_else(|| base.parse().ok(), |hex| usize::from_str_radix(hex, 16).ok())?;
-        // Beyond 4 GiB nothing is mapped.
-        let is_mapped = base % 4 == 0 && base < 0xffff_f000;
-        is_mapped.then_some(Place {
-            base,
-            line: line.parse().ok()?,
-        })
-    })
 }

@@ -3,11 +3,11 @@
 use core::sync::atomic::{Ordering, fence};
 
 use httpreply::once::Once;
+use httpreply::places::Place;
 use httpreply::unikernel::Link;
 
 use crate::io::{read_byte, read_register, write_register};
 use crate::queue::{BUFFER_BYTES, Memory, Queue, SIZE};
-use crate::start_info::Place;
 
 const MAGIC_VALUE: usize = 0x00;
 const VERSION: usize = 0x04;
