@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
-use httpreply::boot::{Boot, DEFAULT_PORT};
+use httpreply::boot::Boot;
 use httpreply::http::Connection;
 use httpreply::page::About;
 
@@ -47,11 +47,12 @@ fn run(started: Instant) -> Result<ExitCode, String> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::PermissionDenied => {
-                format!("; ports below 1024 may need root: try port=8080 instead of {port}")
+                "; ports below 1024 need CAP_NET_BIND_SERVICE: say port=8080, for example"
             }
-            _ => String::new(),
+            ErrorKind::AddrInUse => "; say another with port=",
+            _ => "",
         };
-        format!("cannot listen on 0.0.0.0:{port}: {error}{remedy} (the default is {DEFAULT_PORT})")
+        format!("cannot listen on 0.0.0.0:{port}: {error}{remedy}")
     })?;
     say(&format!("httpreply: container, listening on 0.0.0.0:{port}\n"));
     if let Some(status) = boot.exit {
