@@ -146,3 +146,84 @@ fn killed_at_any_moment_it_leaves_nothing_that_undo_does_not_find() {
         lab.wait_gone();
     }
 }
+
+#[test]
+fn a_program_that_is_not_in_the_image_is_told_as_such() {
+    let lab = Lab::new();
+    let mut steps = steps(&lab, "", false, "overlay");
+    let config = steps[3]["content"].as_str().unwrap();
+    let config = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, config).unwrap();
+    let config = String::from_utf8(config)
+        .unwrap()
+        .replace("/bin/busybox", "/bin/nothing");
+    steps[3]["content"] = json!(base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        config
+    ));
+    let mut warden = lab.warden();
+    let error = warden
+        .owner()
+        .error(json!({"op": "prepare", "plan": lab.plan(json!(steps)), "onExit": "keep"}));
+    assert_eq!(
+        (&error["code"], &error["errno"]),
+        (&json!("exec-failed"), &json!("ENOENT")),
+        "{error}"
+    );
+}
+
+#[test]
+fn overlay_and_copy_make_the_same_tree() {
+    let script = "cd /; for f in gone dir/old dir/new same; do [ -e $f ] && echo HAS $f; done; \
+        echo LINKS $(/bin/busybox stat -c %h twin); echo MODE $(/bin/busybox stat -c '%a %u:%g' twin); \
+        echo TEXT $(/bin/busybox cat same); echo LINK $(/bin/busybox readlink link)";
+    let mut seen = Vec::new();
+    for tree in ["overlay", "copy"] {
+        let lab = Lab::new();
+        let mut steps = steps(&lab, script, false, tree);
+        let (lower, upper) = (lab.root.join("lower"), lab.root.join("upper"));
+        std::fs::create_dir_all(lower.join("dir")).unwrap();
+        std::fs::create_dir_all(upper.join("dir")).unwrap();
+        std::fs::write(lower.join("dir/old"), "").unwrap();
+        std::fs::write(upper.join("dir/new"), "").unwrap();
+        std::fs::write(lower.join("same"), "lower").unwrap();
+        std::fs::write(upper.join("same"), "upper").unwrap();
+        std::fs::hard_link(upper.join("same"), upper.join("twin")).unwrap();
+        std::os::unix::fs::chown(upper.join("same"), Some(12), Some(34)).unwrap();
+        std::os::unix::fs::symlink("/nowhere", upper.join("link")).unwrap();
+        let shell = |command: &str| {
+            let status = std::process::Command::new("/bin/sh")
+                .args(["-c", command])
+                .current_dir(&upper)
+                .status();
+            assert!(status.unwrap().success(), "{command}");
+        };
+        shell("chmod 4755 same && mknod gone c 0 0");
+        rustix::fs::setxattr(
+            upper.join("dir"),
+            "trusted.overlay.opaque",
+            b"y",
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        steps[2]["lowers"] = json!([upper, lower]);
+        let mut warden = start(&lab, &steps, "keep");
+        assert_eq!(warden.end()["exitCode"], 0);
+        let text: Vec<String> = log_of(&lab.dir())
+            .lines()
+            .map(|line| line.splitn(4, ' ').nth(3).unwrap_or("").to_string())
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "HAS dir/new",
+                "HAS same",
+                "LINKS 2",
+                "MODE 4755 12:34",
+                "TEXT upper",
+                "LINK /nowhere"
+            ]
+        );
+        seen.push(text);
+    }
+    assert_eq!(seen[0], seen[1]);
+}

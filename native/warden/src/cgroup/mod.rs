@@ -179,6 +179,15 @@ pub fn memory_directory_of(pid: i32) -> Option<PathBuf> {
     })
 }
 
+/// Makes the directories of a cgroup that somebody else (an OCI runtime) is going to fill. The runtime makes them too, but gives up
+/// when another sandbox's end takes an empty parent away between two of its steps; one that has a child stays.
+pub fn reserve(path: &CgroupPath) -> Result<()> {
+    Hierarchies::read()?
+        .all()
+        .iter()
+        .try_for_each(|hierarchy| hierarchy.make(path))
+}
+
 /// Kills every process in the cgroup and removes it from every hierarchy where it is, with the parents that are then empty.
 pub fn remove(path: &CgroupPath) -> Result<()> {
     let hierarchies = Hierarchies::read()?;

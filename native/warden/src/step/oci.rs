@@ -91,6 +91,9 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
     if session.workload.is_some() {
         return Err(Error::step("the plan starts two programs"));
     }
+    if let Some(cgroup) = cgroup_of(step, session) {
+        crate::cgroup::reserve(&cgroup)?;
+    }
     let path = PathBuf::from(step.path.as_str());
     let pid_file = session.dir.join("oci.pid");
     let mut command = base(&path, &session.dir);
@@ -135,7 +138,7 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
     let finished: Finished = finished?;
     if !finished.status.success() {
         let why = log_message(&session.dir).unwrap_or_else(|| finished.complaint());
-        return Err(Error::step(format!(
+        return Err(refusal(format!(
             "{} cannot create the container: {why}",
             path.display()
         )));
@@ -164,6 +167,27 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
         stop: step.stop.clone(),
     });
     Ok(())
+}
+
+/// A failed `create` as an error. Both runtimes look for the container's program then, and tell only in words that it is
+/// not there or not executable.
+fn refusal(message: String) -> Error {
+    let text = message.to_lowercase();
+    let is_about_program = text.contains("exec: ") || text.contains("executable file");
+    let errno = if text.contains("no such file") || text.contains("not found in $path") {
+        "ENOENT"
+    } else if text.contains("permission denied") {
+        "EACCES"
+    } else {
+        return Error::step(message);
+    };
+    if !is_about_program {
+        return Error::step(message);
+    }
+    Error {
+        errno: Some(errno.to_string()),
+        ..Error::new("exec-failed", message)
+    }
 }
 
 /// The last message of the runtime's own log.
