@@ -162,7 +162,7 @@ pub fn seccomp(filter: &[u8]) -> Io<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            0,
             &raw const fprog,
         )
     })
