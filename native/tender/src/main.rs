@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use tripod_tender::cli::{self, Command, Refusal};
 use tripod_tender::elf::{self, Target};
 use tripod_tender::failure::{Failure, Result};
-use tripod_tender::{boot, devices, hvt, probe, spt};
+use tripod_tender::{boot, devices, hvt, probe, signals, spt};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -75,6 +75,8 @@ fn run(
     let name = kernel.to_string_lossy();
     let invalid = |error: elf::Invalid| vec![format!("{program}: {name}: {error}")];
 
+    // First: as process 1 of a PID namespace a signal that comes before would be lost.
+    signals::install().map_err(told)?;
     check_personality().map_err(told)?;
     let file = open(kernel).map_err(told)?;
     let image = elf::inspect(&file).map_err(invalid)?;

@@ -52,7 +52,6 @@ pub fn run(launch: &Launch, program: &str, kvm: Option<RawFd>) -> Result<Infalli
     arch::set_up(&kvm, &machine, &mut memory, launch.placement.entry, BOOT_INFO)?;
     let mut calls = calls::Calls::new(memory, launch.devices);
     let filter = filter::program(launch.devices, &machine.vcpu)?;
-    crate::signals::install()?;
     let program = console::Name::new(program);
     filter::install(&filter)?;
     run::run(&mut machine.vcpu, &mut calls, &program)
