@@ -120,3 +120,65 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
         k,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a child under the filter ends: its exit status, or minus the signal that killed it.
+    fn under_filter(act: fn()) -> i32 {
+        // SAFETY: the child makes only async-signal-safe calls but for `program`, whose allocation no other thread of the
+        // test can hold a lock of in musl's fork; it ends by _exit.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                if install().is_ok() {
+                    act();
+                }
+                libc::_exit(3);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            if libc::WIFSIGNALED(status) {
+                -libc::WTERMSIG(status)
+            } else {
+                libc::WEXITSTATUS(status)
+            }
+        }
+    }
+
+    fn map(protection: i32) {
+        // SAFETY: an anonymous mapping at a place of the kernel's choice touches nothing that exists.
+        unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                protection,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+    }
+
+    /// A call whose arguments are all zero.
+    fn call(number: libc::c_long) {
+        // SAFETY: none of the calls that the test makes follows a null pointer.
+        unsafe { libc::syscall(number, 0, 0, 0, 0, 0) };
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_kills() {
+        let forbidden: [fn(); 5] = [
+            || call(libc::SYS_socket),
+            || call(libc::SYS_unshare),
+            || call(libc::SYS_ptrace),
+            || call(libc::SYS_mount),
+            || map(libc::PROT_READ | libc::PROT_EXEC),
+        ];
+        for act in forbidden {
+            assert_eq!(under_filter(act), -libc::SIGSYS);
+        }
+        assert_eq!(under_filter(|| map(libc::PROT_READ | libc::PROT_WRITE)), 3);
+    }
+}
