@@ -24,10 +24,13 @@ pub fn tender() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_tripod-tender").into(), PathBuf::from)
 }
 
-/// The path of a test guest, after all of them have been built.
+/// The path of a test guest: in `TRIPOD_GUESTS`, or after all of them have been built.
 pub fn guest(name: &str, abi: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("TRIPOD_GUESTS") {
+            return folder.into();
+        }
         let tree = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../..")
             .canonicalize()
