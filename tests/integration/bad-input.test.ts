@@ -19,7 +19,7 @@ import { buildImage } from "../../src/image/build.ts";
 import { openStore } from "../../src/image/image.ts";
 import { readRecipe } from "../../src/image/recipe.ts";
 import { hostPath } from "../../src/spec/paths.ts";
-import { left, traces } from "../support/leftovers.ts";
+import { assertNothingLeft, traces } from "../support/leftovers.ts";
 import { type Lab, type Outcome, launcher, makeLab, runToEnd, tree } from "../support/tripod.ts";
 
 const kernel = (): Buffer => readFileSync(join(tree, "build/httpreply/httpreply.spt"));
@@ -244,7 +244,6 @@ for (const { title, run, says } of cases) {
     assert.doesNotMatch(outcome.stderr, /unexpected|at async|\[object/, "it is no bug of ours");
     for (const what of says) assert.match(message, what);
     assert.match(outcome.stderr, /^hint: ./m, `no remedy in ${JSON.stringify(outcome.stderr)}`);
-    const { links: _links, ...rest } = left(before, traces(lab.root));
-    assert.deepEqual(rest, {}, "something is left");
+    await assertNothingLeft(lab.root, before, `by ${title}`);
   });
 }

@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { debianLayout, push, startRegistry } from "../support/debian.ts";
-import { left, traces } from "../support/leftovers.ts";
-import { eventually, makeLab } from "../support/tripod.ts";
+import { assertNothingLeft, traces } from "../support/leftovers.ts";
+import { makeLab } from "../support/tripod.ts";
 
 test(
   "a Debian image is pulled and runs as a container with network, exec, logs and limits",
@@ -167,11 +167,7 @@ test(
           true,
         );
         await lab.ok(["rm", "-f", "keeper"]);
-        await eventually(
-          "nothing left",
-          () => (Object.keys(left(before, traces(lab.root))).length === 0 ? true : undefined),
-          5000,
-        );
+        await assertNothingLeft(lab.root, before, "by a container whose image was removed");
       },
     );
   },

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { left, traces } from "../support/leftovers.ts";
+import { assertNothingLeft, traces } from "../support/leftovers.ts";
 import { eventually, httpGet, makeLab, outcomeOf } from "../support/tripod.ts";
 
 const ways = [
@@ -29,9 +29,7 @@ for (const { mode, argv, says } of ways) {
     assert.equal((await httpGet(`http://${seen.address}/healthz`)).trim(), "ok");
     assert.match(await lab.ok(["logs", "web"]), /listening on/);
     await lab.ok(["rm", "-f", "web"]);
-    // The first network of a root makes its bridge and the plugins' base chains, which stay.
-    const { links: _links, ...rest } = left(before, traces(lab.root));
-    assert.deepEqual(rest, {});
+    await assertNothingLeft(lab.root, before, `by httpreply with ${says}`);
   });
 }
 
