@@ -49,7 +49,7 @@ export function reportError(error: unknown, debug: boolean, terminal: Terminal):
           hint: "please report it, with what --debug prints",
         });
   terminal.note(`tripod: ${known.message}`);
-  if (known.hint !== undefined) terminal.note(`hint: ${known.hint}`);
+  terminal.note(`hint: ${known.hint}`);
   if (debug) for (const line of stackLines(known)) terminal.note(line);
   return known.exit;
 }
