@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, readdir, rename, rm, unlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { processStartTicks } from "../host/processes.ts";
 import { decodeStateFile } from "../host/warden-decode.ts";
@@ -109,7 +109,7 @@ export async function reserve(context: Context, file: SandboxFile): Promise<Host
   const dir = sandboxDir(context, file.id);
   const aside = join(namespaceDir(context), `.new-${process.pid}-${file.id}`);
   try {
-    await mkdir(join(namespaceDir(context), "names"), { recursive: true, mode: 0o700 });
+    await makeDirectories(join(namespaceDir(context), "names"));
     await mkdir(aside, { mode: 0o700 });
     await writeFile(join(aside, "sandbox.json"), JSON.stringify(file), { mode: 0o600 });
     await rename(aside, dir);
@@ -124,6 +124,20 @@ export async function reserve(context: Context, file: SandboxFile): Promise<Host
     throw error;
   }
   return dir;
+}
+
+/** As mkdir's `recursive`, which tells a read-only file system as a missing directory. */
+async function makeDirectories(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errnoOf(error) === "EEXIST") return;
+    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
+    await makeDirectories(dirname(path));
+    await mkdir(path, { mode: 0o700 }).catch((again: unknown) => {
+      if (errnoOf(again) !== "EEXIST") throw again;
+    });
+  }
 }
 
 async function reserveName(context: Context, file: SandboxFile): Promise<void> {
