@@ -64,9 +64,10 @@ class Inspector {
   }
 
   inspect(): KernelFacts {
-    if (this.#size < 52) throw this.#invalid(`it is no ELF file: it has only ${this.#size} bytes`);
+    if (this.#size < 52) throw this.#invalid(`it is not an ELF file: it has only ${this.#size} bytes`);
     const header = this.#read(0, Math.min(64, this.#size), "its header");
-    if (header.readUInt32BE(0) !== 0x7f454c46) throw this.#invalid(`it is no ELF file: ${guessOf(header)}`);
+    if (header.readUInt32BE(0) !== 0x7f454c46)
+      throw this.#invalid(`it is not an ELF file: ${guessOf(header)}`);
     const elfClass = header[4];
     if (elfClass !== 1 && elfClass !== 2) throw this.#invalid(`its ELF class ${elfClass} is unknown`);
     if (header[5] !== 1) throw this.#invalid("it is big endian");

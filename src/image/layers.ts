@@ -37,7 +37,10 @@ export interface LayerPair {
   readonly compression: LayerCompression;
 }
 
-/** The layers of an image, paired with what they must unpack to. Throws `image-invalid` for an image that has none or does not add up. */
+/** Overlayfs takes more in its newer form of mounting, but no builder makes more and no engine promises more. */
+const maxLayers = 128;
+
+/** The layers of an image, paired with what they must unpack to. Throws `image-invalid` for an image that has none, too many or does not add up. */
 export function layerPairs(
   subject: string,
   manifest: ImageManifest,
@@ -48,6 +51,12 @@ export function layerPairs(
     throw new TripodError("image-invalid", `${subject} has no layer, so there is nothing to run in it`, {
       hint: "build the image with at least one file",
     });
+  if (manifest.layers.length > maxLayers)
+    throw new TripodError(
+      "image-invalid",
+      `${subject} has ${manifest.layers.length} layers, and no more than ${maxLayers} can be stacked`,
+      { hint: "build the image with fewer layers, e.g. buildah build --squash" },
+    );
   if (diffIds.length !== manifest.layers.length)
     throw new TripodError(
       "image-invalid",
