@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// Clients at once, the owner included; more are turned away.
 const MAX_CONNECTIONS: usize = 64;
 
+/// How long a warden that could not start waits for a request that it can answer with the reason.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+
 /// A request whose answer comes when the workload has ended.
 struct Waiter {
     connection: u64,
@@ -60,20 +63,41 @@ pub struct Server {
 
 /// Entry point. fd 3 is the owner's connection; a warden without one serves its control socket alone.
 pub fn main(arguments: &[String]) -> ExitCode {
+    let owner = sys::inherited_fd(3).map(|fd| Connection::new(fd, 0, true));
     match Options::parse(arguments).and_then(|options| start(&options)) {
         Ok(mut server) => {
+            server.connections.extend(owner);
             server.run();
             ExitCode::from(server.done.unwrap_or(0))
         }
         Err(error) => {
             // The owner reads errors from its connection; whoever has none reads them here.
-            if let Some(owner) = sys::inherited_fd(3) {
-                Connection::new(owner, 0, true).answer(0, &Err(error.clone()));
+            if let Some(owner) = owner {
+                refuse(owner, &error);
             }
             eprintln!("tripod-warden: {error}");
             ExitCode::from(125)
         }
     }
+}
+
+/// Answers the owner's first request with the reason why there is no warden. The request is read first: to close on a
+/// request that is on its way would lose the answer.
+fn refuse(mut owner: Connection, error: &Error) {
+    let until = Instant::now() + FIRST_REQUEST;
+    let mut id = None;
+    while id.is_none() && owner.is_open() && Instant::now() < until {
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        let _ = rustix::event::poll(
+            &mut [PollFd::from_borrowed_fd(owner.fd(), PollFlags::IN)],
+            Some(&timeout),
+        );
+        id = owner.receive().first().map(|line| id_of(line));
+    }
+    owner.answer(id.unwrap_or(0), &Err(error.clone()));
 }
 
 fn start(options: &Options) -> Result<Server> {
@@ -101,14 +125,13 @@ fn start(options: &Options) -> Result<Server> {
     let lock = dir.lock(Duration::ZERO)?;
     let listener = listen(&dir)?;
     let journal = Journal::create(&dir)?;
-    let owner = sys::inherited_fd(3);
     let mut server = Server {
         session: Session::open(dir, options.lib.clone())?,
         journal,
         signals,
         listener,
         _lock: lock,
-        connections: owner.map(|fd| Connection::new(fd, 0, true)).into_iter().collect(),
+        connections: Vec::new(),
         next_connection: 1,
         status: Status::Creating,
         on_exit: OnExit::Keep,
