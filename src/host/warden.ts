@@ -33,7 +33,6 @@ function raise(error: WardenError, doing: string): TripodError {
       return new TripodError("port-in-use", text);
     return new TripodError("network-failed", text, { hint: "tripod check" });
   }
-  if (error.step === "oci" && error.code === "step-failed") return containerFailure(error, text);
   switch (error.code) {
     case "exec-failed":
       return error.errno === "ENOENT"
@@ -48,21 +47,6 @@ function raise(error: WardenError, doing: string): TripodError {
     default:
       return new TripodError("bug", text);
   }
-}
-
-/** What runc and crun say of a program that they cannot start: docker's two statuses tell absent from not executable. */
-function containerFailure({ message }: WardenError, text: string): TripodError {
-  const program = /exec(?:utable file)?:? [`"]([^`"]{1,200})[`"]/.exec(message)?.[1];
-  const named = program === undefined ? "its program" : JSON.stringify(program);
-  if (/exec(?:utable file)?[^\n]*(?:no such file or directory|not found)/i.test(message))
-    return new TripodError("program-not-found", `${named} is not in the image: ${text}`, {
-      hint: "look at the command, or give another program: --entrypoint PATH",
-    });
-  if (/exec[^\n]*(?:permission denied|is a directory|exec format error)/i.test(message))
-    return new TripodError("start-failed", `${named} of the image cannot be executed: ${text}`, {
-      hint: "it must be an executable file for this machine; or give another program: --entrypoint PATH",
-    });
-  return new TripodError("step-failed", text);
 }
 
 /** One connection to one warden. Requests are answered in any order; the connection ends with the warden. */

@@ -6,6 +6,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { findNeeds } from "../host/program-needs.ts";
 import type { NodeFacts } from "../host/facts/facts.ts";
+import { hostDns } from "../host/resolver.ts";
 import { checkKernel, inspectKernel } from "../image/elf.ts";
 import { findFile } from "../image/find-file.ts";
 import { type Image, configOf, fileOfImage, lowersOf } from "../image/image.ts";
@@ -19,7 +20,6 @@ import { commandOf, environmentOf } from "../spec/command.ts";
 import { TripodError } from "../spec/errors.ts";
 import type { ImageExecution } from "../spec/oci.ts";
 import { type HostPath, hostPath, untrustedPath } from "../spec/paths.ts";
-import { noDns, parseResolvConf } from "../spec/resolv.ts";
 import { resolveUser } from "../spec/users.ts";
 import type { FittingVerdict, Machine, MonitorKind, Offer, SandboxFile } from "../spec/values.ts";
 import { stopSignalOf } from "./signals.ts";
@@ -95,7 +95,7 @@ export async function compose(
     stateDir,
     hostname,
     cniPluginDirs: facts.cniPluginDirs,
-    hostDns: parseResolvConf(readOr("/etc/resolv.conf", "")) ?? noDns,
+    hostDns: hostDns(),
     stdio: {
       terminal: request.tty,
       ...(request.window ?? {}),
@@ -177,6 +177,14 @@ async function composeUnikernel(
   const kernel = fileOfImage(lowers, offer.kernel, image.reference);
   const kernelFacts = inspectKernel(kernel, subject);
   checkKernel(kernelFacts, { arch: offer.arch, abi: abiOf(offer, monitor) }, subject);
+  const initrd = offer.initrd === undefined ? undefined : fileOfImage(lowers, offer.initrd, image.reference);
+  if (driver.opensKernel === "path")
+    for (const [path, file] of [
+      [offer.kernel, kernel],
+      [offer.initrd, initrd],
+    ] as const)
+      if (path !== undefined && file !== undefined)
+        refuseUnreadable(file, `${path} of ${image.reference}`, monitor);
   const execution = executionOf(image, chosen);
   const machine: Machine = {
     arch: offer.arch,
@@ -192,12 +200,23 @@ async function composeUnikernel(
     program: found.path,
     needs: await findNeeds(found.path, driver.needs, facts.arch),
     kernel,
-    ...(offer.initrd === undefined ? {} : { initrd: fileOfImage(lowers, offer.initrd, image.reference) }),
+    ...(initrd === undefined ? {} : { initrd }),
     args: sandbox.command,
     env: environmentOf(execution, request, process.env),
     netDevices: kernelFacts.solo5?.netDevices ?? offer.netDevices ?? ["eth0"],
     disks: [],
   };
+}
+
+/** A monitor that opens its kernel by path does so as the sandbox's own user, whom no image knows. */
+function refuseUnreadable(file: HostPath, subject: string, monitor: MonitorKind): void {
+  const mode = statSync(file).mode & 0o7777;
+  if ((mode & 0o004) !== 0) return;
+  throw new TripodError(
+    "kernel-invalid",
+    `${subject} has the mode 0${mode.toString(8)}, and ${monitor} opens it as an unprivileged user`,
+    { hint: "build the image with that file readable for all: mode 0644" },
+  );
 }
 
 /** A Solo5 kernel is bound to its tender by its ABI; every other is told by its guest kind. */
@@ -217,12 +236,4 @@ function refuseWhatGuestsCannotHave(request: RunRequest): void {
     throw new TripodError("usage", `${asked} has no meaning in a unikernel`, {
       hint: "leave it out, or --mode container",
     });
-}
-
-function readOr(path: string, fallback: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return fallback;
-  }
 }

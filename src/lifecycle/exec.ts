@@ -6,6 +6,8 @@ import { TripodError } from "../spec/errors.ts";
 import type { Context } from "./context.ts";
 import type { SandboxView } from "./store.ts";
 import { constants } from "node:os";
+import { readContainerFile } from "../host/container-files.ts";
+import { resolveUser } from "../spec/users.ts";
 import { ociRuntimePath } from "./oci-runtime.ts";
 
 export interface ExecRequest {
@@ -36,12 +38,14 @@ export async function execInSandbox(
       },
     );
   if (view.status !== "running")
-    throw new TripodError("sandbox-busy", `${file.name} is ${view.status}, not running`);
+    throw new TripodError("sandbox-busy", `${file.name} is ${view.status}, not running`, {
+      hint: `tripod logs ${file.name} shows what it said; tripod run starts another`,
+    });
   const runtime = await ociRuntimePath(context, file.monitor);
   const argv = ["--root", join(view.dir, "oci"), "exec"];
   if (request.tty) argv.push("--tty");
   for (const entry of request.env) argv.push("--env", entry);
-  if (request.user !== undefined) argv.push("--user", request.user);
+  if (request.user !== undefined) argv.push(...(await userArguments(view, request.user)));
   if (request.cwd !== undefined) argv.push("--cwd", request.cwd);
   argv.push(file.id, ...request.argv);
   const child = spawn(runtime, argv, {
@@ -63,4 +67,24 @@ export async function execInSandbox(
   } finally {
     process.off("SIGINT", ignore);
   }
+}
+
+/** passwd and group of a container that are longer are not read. */
+const maxUserFileBytes = 4 << 20;
+
+/** The runtimes take numbers alone; names are the container's own, as it has them now. Throws `image-invalid` for one that it does not have. */
+async function userArguments({ file, state }: SandboxView, user: string): Promise<string[]> {
+  const read = async (name: string): Promise<string> =>
+    (state === undefined ? undefined : await readContainerFile(state, ["etc", name], maxUserFileBytes)) ?? "";
+  const {
+    uid,
+    gid,
+    additionalGids = [],
+  } = resolveUser(user, {
+    passwd: await read("passwd"),
+    group: await read("group"),
+  });
+  // crun's exec has no way to give them; the program then has fewer groups, not more.
+  const groups = file.monitor === "runc" ? additionalGids : [];
+  return ["--user", `${uid}:${gid}`, ...groups.flatMap((group) => ["--additional-gids", `${group}`])];
 }

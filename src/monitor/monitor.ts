@@ -30,6 +30,8 @@ export interface ProgramNeeds {
 export interface MonitorDriver {
   readonly features: MonitorFeatures;
   readonly needs: ProgramNeeds;
+  /** How it comes by the kernel and the initrd: as an open fd, or by path, as the sandbox's unprivileged user. */
+  readonly opensKernel: "fd" | "path";
   /** Bytes of memory that it takes beside the guest's own. */
   readonly overheadBytes: (machine: Machine) => number;
   /** Renders. Throws `memory-too-small`, `memory-invalid` or `no-fit` for a machine that it cannot make. */

@@ -41,6 +41,7 @@ const features = (kind: Kind, taps: MonitorFeatures["taps"]): MonitorFeatures =>
 export const tender = (kind: Kind): MonitorDriver => ({
   features: features(kind, "fd"),
   needs: { libraries: false, files: [] },
+  opensKernel: "fd",
   overheadBytes,
   render: (input) => renderTender(kind, input),
 });
@@ -51,6 +52,7 @@ const dynamic: ProgramNeeds = { libraries: true, files: [] };
 export const solo5Program = (kind: Kind): MonitorDriver => ({
   features: features(kind, "none"),
   needs: dynamic,
+  opensKernel: "path",
   overheadBytes,
   render: (input) => renderSolo5(kind, input),
 });

@@ -33,7 +33,7 @@ export function parseResolvConf(text: string): DnsConfig {
 }
 
 /** A loopback address means the host's own resolver, which no sandbox reaches. */
-const isLoopback = (server: string): boolean => server.startsWith("127.") || server === "::1";
+export const isLoopback = (server: string): boolean => server.startsWith("127.") || server === "::1";
 
 /** What a sandbox is told: the network's own name servers, or else the host's that are not on its loopback. */
 export function effectiveDns(

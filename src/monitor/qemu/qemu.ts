@@ -55,6 +55,7 @@ export const qemu: MonitorDriver = {
       },
     ],
   },
+  opensKernel: "path",
   overheadBytes,
   render,
 };
