@@ -151,13 +151,26 @@ async function listEntries(
     const block = await readWhole(file, at, scanner.need, scanner.need, subject);
     if (block.byteLength < scanner.need) throw new TripodError("image-corrupt", `${subject} is truncated`);
     at += block.byteLength;
-    const entry = scanner.accept(block);
+    const entry = accept(scanner, block, subject);
     if (entry === undefined) continue;
     entries.set(cleanName(entry.name), entry);
     if (entries.size > maxEntries)
       throw new TripodError("image-invalid", `${subject} has more than ${maxEntries} entries`);
   }
   return entries;
+}
+
+/** The scanner knows no names of files. */
+function accept(scanner: TarScanner, block: Buffer, subject: string): TarEntry | undefined {
+  try {
+    return scanner.accept(block);
+  } catch (cause) {
+    if (!(cause instanceof TripodError)) throw cause;
+    throw new TripodError(cause.code, `${subject} is ${cause.message}`, {
+      hint: "make one by docker save, skopeo copy … oci-archive:FILE or tripod save",
+      cause,
+    });
+  }
 }
 
 /** `./a//b/../c` → `a/c`; a key of the map only, never a path on disk. */
