@@ -64,18 +64,19 @@ function processesOf(all: readonly Process[], root: string, foreign: ReadonlySet
     .map(({ pid, name }) => `${pid} ${name}`);
 }
 
+const directories = (dir: string): string[] => {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(dir, entry.name));
+  } catch {
+    return [];
+  }
+};
+
 /** `/tripod/<namespace>/<id>` of every hierarchy. `tripod` and one directory a namespace stay, as a slice does. */
 function cgroups(foreign: ReadonlySet<string>): string[] {
   const found: string[] = [];
-  const directories = (dir: string): string[] => {
-    try {
-      return readdirSync(dir, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map((entry) => join(dir, entry.name));
-    } catch {
-      return [];
-    }
-  };
   for (const base of ["/sys/fs/cgroup", ...directories("/sys/fs/cgroup")])
     for (const namespace of directories(join(base, "tripod")))
       for (const path of directories(namespace))
@@ -115,9 +116,7 @@ function rulesOf(network: ReturnType<typeof networkOf>): string[] {
     (line) =>
       line.startsWith("-A") &&
       (line.includes(`"${network.bridge}\\"`) ||
-        (line.match(/\b\d+\.\d+\.\d+\.\d+\b/g) ?? []).some((address) =>
-          isInSubnet(address, network.subnet),
-        )),
+        (line.match(/\b\d+\.\d+\.\d+\.\d+\b/g) ?? []).some((address) => isInSubnet(address, network.subnet))),
   );
 }
 
@@ -185,7 +184,9 @@ export async function assertNothingLeft(
     const now = left(before, traces(root));
     lasting = Object.fromEntries(
       Object.entries(lasting)
-        .map(([kind, was]) => [kind, was.filter((line) => now[kind as keyof Traces]?.includes(line))] as const)
+        .map(
+          ([kind, was]) => [kind, was.filter((line) => now[kind as keyof Traces]?.includes(line))] as const,
+        )
         .filter(([, still]) => still.length > 0),
     );
   }
