@@ -47,6 +47,11 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
 ];
 
 fn main() {
+    // As a monitor is asked before it counts as one.
+    if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
+        println!("hostile-probe {}", env!("CARGO_PKG_VERSION"));
+        return;
+    }
     let named = std::env::args().find_map(|arg| {
         arg.split_whitespace()
             .find_map(|word| word.strip_prefix("attempt=").map(str::to_owned))
