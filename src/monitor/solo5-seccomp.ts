@@ -1,11 +1,9 @@
 /**
  * What our tender is allowed to call while it reads a kernel and makes its machine: the part of its life in which it handles a hostile file without
- * its own filter, which is far narrower and comes before the guest's first instruction. It makes no file, no process and no thread.
+ * its own filter, which is far narrower and comes before the guest's first instruction. It makes no file, no socket, no process and no thread.
  */
 
 import type { SeccompProfile } from "../spec/seccomp.ts";
-
-const AF_INET = 2;
 
 export const tenderSeccomp: SeccompProfile = {
   allow: [
@@ -70,6 +68,4 @@ export const tenderSeccomp: SeccompProfile = {
     // Its own filter.
     "seccomp",
   ],
-  // To ask an interface for its MTU.
-  allowIf: [{ name: "socket", argument: 0, mask: 0xffff_ffff, equals: AF_INET }],
 };

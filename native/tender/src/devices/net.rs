@@ -24,14 +24,14 @@ pub fn open(spec: &str) -> Result<Opened> {
     };
     let fd = inherited_fd(number)?;
     let stat = stat(fd).map_err(|error| refused(&reason(&error)))?;
-    let mtu = match file_kind(&stat) {
-        libc::S_IFSOCK if keeps_frames(fd) => None,
+    match file_kind(&stat) {
+        libc::S_IFSOCK if keeps_frames(fd) => {}
         libc::S_IFSOCK => return Err(refused("Not a datagram or seqpacket socket")),
-        libc::S_IFCHR => tap::inherited(fd).map_err(|why| refused(&why))?,
+        libc::S_IFCHR => tap::check_inherited(fd).map_err(|why| refused(&why))?,
         _ => return Err(refused("Neither a tap nor a socket")),
-    };
+    }
     set_non_blocking(fd).map_err(|error| refused(&reason(&error)))?;
-    Ok(Opened { fd, mtu })
+    Ok(Opened { fd, mtu: None })
 }
 
 /// The device: address and MTU as asked for, else the interface's MTU, else 1500, and a random local address.
@@ -43,7 +43,10 @@ pub fn attach(opened: &Opened, mac: Option<[u8; 6]>, mtu: Option<u16>) -> Result
     Ok(Net {
         fd: opened.fd,
         mac,
-        mtu: mtu.or(opened.mtu).unwrap_or(DEFAULT_MTU),
+        mtu: mtu
+            .or(opened.mtu)
+            .or_else(|| tap::inherited_mtu(opened.fd))
+            .unwrap_or(DEFAULT_MTU),
     })
 }
 

@@ -82,25 +82,35 @@ pub fn open(name: &str) -> io::Result<Opened> {
     })
 }
 
-/// Checks that a descriptor is an attached tap that carries frames; its interface's MTU where that can be asked (the
-/// interface may be in another network namespace). Whether it has IFF_NO_PI cannot be asked: in this answer the bit
-/// means that no socket filter is attached.
-pub fn inherited(fd: RawFd) -> Result<Option<u16>, String> {
+/// What the kernel says of the tap that a descriptor is attached to.
+fn interface_of(fd: RawFd) -> io::Result<InterfaceRequest> {
     let mut request = InterfaceRequest {
         name: [0; 16],
         union: [0; 24],
     };
-    request
-        .call(fd, TUNGETIFF)
-        .map_err(|_| "Not an attached tap".to_string())?;
-    let flags = request.flags();
+    request.call(fd, TUNGETIFF)?;
+    Ok(request)
+}
+
+/// Checks that a descriptor is an attached tap that carries frames. Whether it has IFF_NO_PI cannot be asked: in this
+/// answer the bit means that no socket filter is attached.
+pub fn check_inherited(fd: RawFd) -> Result<(), String> {
+    let flags = interface_of(fd)
+        .map_err(|_| "Not an attached tap".to_string())?
+        .flags();
     if flags & libc::IFF_TAP == 0 || flags & libc::IFF_VNET_HDR != 0 {
         return Err("Not a tap without IFF_VNET_HDR".into());
     }
+    Ok(())
+}
+
+/// The MTU of the interface of a tap's descriptor, where that can be asked: the interface may be in another network
+/// namespace. Takes a socket, which a confined tender may not have: only for who was not told the MTU.
+pub fn inherited_mtu(fd: RawFd) -> Option<u16> {
+    let request = interface_of(fd).ok()?;
     let length = request.name.iter().position(|&byte| byte == 0).unwrap_or(0);
-    Ok(control_socket()
-        .ok()
-        .and_then(|socket| mtu(socket.as_raw_fd(), &request.name[..length])))
+    let socket = control_socket().ok()?;
+    mtu(socket.as_raw_fd(), &request.name[..length])
 }
 
 fn control_socket() -> io::Result<OwnedFd> {
