@@ -18,6 +18,9 @@ const prefixLength = 20;
 const toNumber = (address: string): number =>
   address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 
+/** Of an address in hexadecimal in the machine's (little-endian) byte order. */
+const littleEndian = (hex: string): number => Buffer.from(hex, "hex").readUInt32LE(0);
+
 /** IPv4 ranges that this machine already knows, as [first, last]: its interfaces' subnets and its routes. */
 async function takenRanges(): Promise<(readonly [number, number])[]> {
   const ranges: (readonly [number, number])[] = [];
@@ -31,8 +34,6 @@ async function takenRanges(): Promise<(readonly [number, number])[]> {
     for (const { family, address, netmask } of addresses ?? [])
       if (family === "IPv4") add(toNumber(address), toNumber(netmask));
   const routes = await readFile("/proc/net/route", "utf8").catch(() => "");
-  // Destination and mask are hexadecimal in the machine's (little-endian) byte order.
-  const littleEndian = (hex: string): number => Buffer.from(hex, "hex").readUInt32LE(0);
   for (const line of routes.split("\n").slice(1)) {
     const fields = line.split("\t");
     if (/^[0-9A-F]{8}$/.test(fields[1] ?? "") && /^[0-9A-F]{8}$/.test(fields[7] ?? ""))

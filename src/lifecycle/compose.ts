@@ -98,7 +98,7 @@ export async function compose(
     hostDns: hostDns(),
     stdio: {
       terminal: request.tty,
-      ...(request.window ?? {}),
+      ...request.window,
       stdin: request.interactive && !request.detach ? "inherit" : "null",
       tee: !request.detach,
       log: context.config.log,
@@ -142,7 +142,7 @@ async function composeContainer(
     cgroupsPath: `/tripod/${sandbox.namespace}/${sandbox.id}`,
     limits: sandbox.limits,
     terminal: request.tty,
-    ...(request.window ?? {}),
+    ...request.window,
     volumes: request.volumes,
     tmpfs: [],
     files: Object.entries(etcFiles).map(([target, file]) => ({

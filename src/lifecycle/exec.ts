@@ -19,6 +19,8 @@ export interface ExecRequest {
   readonly cwd?: string;
 }
 
+const ignore = (): void => {};
+
 /**
  * Runs a program in the sandbox with our own standard streams; returns its exit status (128 + signal when killed). Throws `exec-refused` where the mode has
  * no second program and `sandbox-busy` when the sandbox does not run.
@@ -53,7 +55,6 @@ export async function execInSandbox(
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
   });
   // The terminal's signals reach the runtime by themselves: it shares our process group.
-  const ignore = (): void => {};
   process.on("SIGINT", ignore);
   try {
     return await new Promise<number>((resolve, reject) => {
