@@ -1,6 +1,7 @@
 /** rm: by the living warden, or by `tripod-warden undo` from the journal of a dead one. The same code undoes in both. */
 
 import { runProgram } from "../host/process.ts";
+import { isStopped } from "../host/processes.ts";
 import { connectWarden } from "../host/warden.ts";
 import { decodeOutcome } from "../host/warden-decode.ts";
 import { TripodError } from "../spec/errors.ts";
@@ -28,9 +29,25 @@ export async function removeSandbox(
   await sweepHalfMade(context);
 }
 
+/**
+ * A warden that somebody has stopped (SIGSTOP, a debugger) never answers: by force it is killed, and undone from its journal. One look in a
+ * second is not enough to say so, two are.
+ */
+function killStopped({ state }: SandboxView): NodeJS.Timeout | undefined {
+  if (state === undefined) return undefined;
+  const { pid, startTicks } = state.warden;
+  let seen = 0;
+  const look = async (): Promise<void> => {
+    seen = (await isStopped(pid, startTicks)) ? seen + 1 : 0;
+    if (seen >= 2) process.kill(pid, "SIGKILL");
+  };
+  return setInterval(() => void look().catch(() => {}), 500);
+}
+
 async function deleteByWarden(context: Context, view: SandboxView, force: boolean): Promise<void> {
   const warden = await connectWarden(view.dir);
   if (warden !== undefined) {
+    const watch = force ? killStopped(view) : undefined;
     try {
       await warden.delete(force);
       return;
@@ -38,6 +55,7 @@ async function deleteByWarden(context: Context, view: SandboxView, force: boolea
       // It ended on its own meanwhile; what is left is undone below.
       if (!(error instanceof TripodError && error.code === "warden-gone")) throw error;
     } finally {
+      clearInterval(watch);
       warden.close();
     }
   }
