@@ -119,6 +119,13 @@ test("a sandbox whose warden is another process now is dead", async (t) => {
   }
 });
 
+test("a sandbox that never got a warden is dead after a while", async (t) => {
+  const context = makeContext(t);
+  const file = sandbox("web", { createdAt: new Date(Date.now() - 3_600_000).toISOString() });
+  await reserve(context, file);
+  assert.equal((await viewSandbox(context, file.id))?.status, "dead");
+});
+
 test("what a killed command left half made is swept, what a live one makes is not", async (t) => {
   const context = makeContext(t);
   const names = join(context.roots.run, "default/names");

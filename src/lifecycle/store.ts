@@ -214,11 +214,15 @@ export async function viewSandbox(context: Context, id: string): Promise<Sandbox
   const file = parseSandboxFile(text, join(dir, "sandbox.json"));
   const stateText = await readIfThere(join(dir, "state.json"));
   const state = stateText === undefined ? undefined : decodeStateFile(JSON.parse(stateText));
-  return { file, state, status: await statusOf(state), dir };
+  return { file, state, status: await statusOf(file, state), dir };
 }
 
-async function statusOf(state: StateFile | undefined): Promise<SandboxStatus | "dead"> {
-  if (state === undefined) return "creating";
+/** A warden writes its first state within milliseconds of the reservation; where none has come by then, its command was killed in between. */
+const firstStateMs = 30_000;
+
+async function statusOf(file: SandboxFile, state: StateFile | undefined): Promise<SandboxStatus | "dead"> {
+  if (state === undefined)
+    return Date.now() - Date.parse(file.createdAt) > firstStateMs ? "dead" : "creating";
   if (state.status === "stopped") return "stopped";
   return (await processStartTicks(state.warden.pid)) === state.warden.startTicks ? state.status : "dead";
 }
