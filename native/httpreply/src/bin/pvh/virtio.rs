@@ -193,6 +193,8 @@ unsafe fn negotiate(base: usize) -> Result<u32, &'static str> {
     // SAFETY: the caller's promise.
     unsafe {
         write_register(base + STATUS, 0);
+        // One bit after the other, as the standard has it: Firecracker refuses to take two at once.
+        write_register(base + STATUS, ACKNOWLEDGE);
         write_register(base + STATUS, ACKNOWLEDGE | DRIVER);
         write_register(base + DEVICE_FEATURES_SELECT, 0);
         let features = read_register(base + DEVICE_FEATURES) & (FEATURE_MAC | FEATURE_MTU);
