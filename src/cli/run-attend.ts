@@ -40,7 +40,7 @@ export async function attend({ file, warden }: Running, terminal: Terminal): Pro
 
 async function endOf(warden: Running["warden"], name: string): Promise<Exit> {
   try {
-    return await warden.wait();
+    return await warden.exited();
   } catch (error) {
     if (error instanceof TripodError && error.code === "warden-gone")
       throw new TripodError("warden-gone", `${name}: its warden was killed, and the sandbox with it`, {

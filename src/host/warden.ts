@@ -59,13 +59,13 @@ export class WardenConnection {
   #next = 1;
   #tail = "";
   #closed: TripodError | undefined;
-  /** Called once when the workload ended, on the owner's connection. */
-  onExit: ((exit: Exit) => void) | undefined;
+  readonly #exit = Promise.withResolvers<Exit>();
   /** Called once when the connection is gone. */
   onClose: (() => void) | undefined;
 
   constructor(stream: Duplex) {
     this.#stream = stream;
+    this.#exit.promise.catch(() => {});
     stream.setEncoding("utf8");
     stream.on("data", (chunk: string) => this.#receive(chunk));
     stream.on("error", (error: Error) => this.#close(error.message));
@@ -90,6 +90,14 @@ export class WardenConnection {
     const request: Request = timeoutMs === undefined ? { op: "stop" } : { op: "stop", timeoutMs };
     return this.#ask(request, "stopping the sandbox", decodeExit);
   }
+  /**
+   * The workload's end, on the owner's connection: the warden tells it unasked, since one that ends at once is gone before a question could reach it.
+   * Rejects with `warden-gone`.
+   */
+  exited(): Promise<Exit> {
+    return this.#exit.promise;
+  }
+  /** The workload's end, on any other connection. */
   wait(): Promise<Exit> {
     return this.#ask({ op: "wait" }, "waiting for the sandbox", decodeExit);
   }
@@ -140,7 +148,7 @@ export class WardenConnection {
   #dispatch(line: string): void {
     const answer = decodeAnswer(line);
     if ("event" in answer) {
-      this.onExit?.(answer);
+      this.#exit.resolve(answer);
       return;
     }
     const waiting = this.#waiting.get(answer.id);
@@ -156,6 +164,7 @@ export class WardenConnection {
     for (const { reject, doing } of this.#waiting.values())
       reject(new TripodError("warden-gone", `${doing}: the warden is gone (${why})`));
     this.#waiting.clear();
+    this.#exit.reject(this.#closed);
     this.onClose?.();
   }
 }

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { duplexPair } from "node:stream";
+import { test } from "node:test";
+import { TripodError } from "../spec/errors.ts";
+import { WardenConnection } from "./warden.ts";
+
+const exit = { event: "exit", exitCode: 3, oomKilled: false, finishedAt: "2026-01-01T00:00:00Z" };
+
+const isGone = (error: unknown): boolean => error instanceof TripodError && error.code === "warden-gone";
+
+test("the end of a workload is known although its warden was gone before anybody asked", async () => {
+  const [ours, wardens] = duplexPair();
+  const connection = new WardenConnection(ours);
+  const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
+  wardens.end(`${JSON.stringify(exit)}\n`);
+  await closed;
+  assert.equal((await connection.exited()).exitCode, 3);
+});
+
+test("a warden that goes without a word is an error, for the owner and for whoever asks", async () => {
+  const [ours, wardens] = duplexPair();
+  const connection = new WardenConnection(ours);
+  const asked = connection.state();
+  wardens.end();
+  await assert.rejects(connection.exited(), isGone);
+  await assert.rejects(asked, isGone);
+  await assert.rejects(connection.state(), isGone);
+});
