@@ -6,7 +6,7 @@ import { plans, stepKinds, vectorDirectory, vectorFiles } from "./vectors.ts";
 for (const [name, text] of Object.entries(vectorFiles))
   test(`native/vectors/${name} is what the typed literals say`, async () => {
     const committed = await readFile(new URL(name, vectorDirectory), "utf8");
-    assert.equal(committed, text, "regenerate with: node src/spec/vectors.ts");
+    assert.equal(committed, text, "regenerate with: script/generate.mjs");
   });
 
 test("every kind of step is in the vectors", () => {

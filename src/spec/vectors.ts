@@ -1,9 +1,8 @@
 /**
  * The test vectors that bind the two languages: `native/vectors/*.json` are written from the typed literals below (by
- * `node src/spec/vectors.ts`), checked by `vectors.test.ts` and parsed by the warden's tests.
+ * `script/generate.mjs`), checked by `vectors.test.ts` and parsed by the warden's tests.
  */
 
-import { mkdir, writeFile } from "node:fs/promises";
 import { cgroupPath, hostPath, sandboxPath, statePath } from "./paths.ts";
 import type { Plan, Stdio, StepKind } from "./plan.ts";
 import type { AnswerLine, EventLine, NetFacts, Prepared, RequestLine, StateFile } from "./protocol.ts";
@@ -270,9 +269,3 @@ export const vectorFiles = {
 
 /** Where they are committed. */
 export const vectorDirectory = new URL("../../native/vectors/", import.meta.url);
-
-if (import.meta.main) {
-  await mkdir(vectorDirectory, { recursive: true });
-  for (const [name, text] of Object.entries(vectorFiles))
-    await writeFile(new URL(name, vectorDirectory), text);
-}
