@@ -45,12 +45,14 @@ async function firstReply(argv: readonly string[]): Promise<number> {
   let taken: number | undefined;
   while (taken === undefined && performance.now() < until) {
     const address = /http:\/\/([\d.]+)/.exec(story)?.[1];
-    if (address !== undefined)
-      await fetch(`http://${address}/healthz`, { signal: AbortSignal.timeout(2000) }).then(
-        () => (taken = performance.now() - begun),
-        () => {},
-      );
-    if (taken === undefined) await new Promise((resolve) => setTimeout(resolve, 2));
+    const answers =
+      address !== undefined &&
+      (await fetch(`http://${address}/healthz`, { signal: AbortSignal.timeout(2000) }).then(
+        () => true,
+        () => false,
+      ));
+    if (answers) taken = performance.now() - begun;
+    else await new Promise((resolve) => setTimeout(resolve, 2));
   }
   const ended = new Promise((resolve) => child.once("close", resolve));
   child.kill("SIGINT");

@@ -9,7 +9,7 @@ import { type HostPath, hostPath, sandboxPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
 import { formatBytes } from "../spec/units.ts";
 import type { BindNeed, Launch, Machine, MonitorKind } from "../spec/values.ts";
-import { tenderSeccomp } from "./solo5-seccomp.ts";
+import { solo5ProgramSeccomp, tenderSeccomp } from "./solo5-seccomp.ts";
 import { type MonitorDriver, type ProgramNeeds, type RenderInput, mebibyte } from "./monitor.ts";
 
 type Kind = Extract<MonitorKind, "hvt" | "spt">;
@@ -151,8 +151,7 @@ function renderSolo5(kind: Kind, { boot, machine, program, needs }: RenderInput)
     taps: [],
     binds: [...needs, { from: boot.kernel, at: sandboxPath("/kernel") }, ...disks],
     devices: kind === "hvt" ? [{ from: hostPath("/dev/kvm"), at: sandboxPath("/dev/kvm") }] : [],
-    // Its calls differ from version to version; it confines itself before the guest runs.
-    seccomp: undefined,
+    seccomp: solo5ProgramSeccomp,
     overheadBytes: overheadBytes(machine),
   };
 }

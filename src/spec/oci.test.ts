@@ -57,7 +57,11 @@ test("what is malformed is refused with document and field", () => {
       /mediaType/,
     ],
     [
-      () => decodeManifest(bytes({ schemaVersion: 2, config: part, layers: Array.from({ length: 600 }, () => part) }), "m"),
+      () =>
+        decodeManifest(
+          bytes({ schemaVersion: 2, config: part, layers: Array.from({ length: 600 }, () => part) }),
+          "m",
+        ),
       /layers/,
     ],
     [() => decodeConfig(bytes({ rootfs: { type: "layers", diff_ids: [null] } }), "c"), /diff_ids/],

@@ -11,11 +11,12 @@ import { eventually, runToEnd, tree } from "../support/tripod.ts";
 
 const installed = spawnSync("firecracker", ["--version"], { timeout: 10_000 }).status === 0;
 
+const ip = (...argv: string[]) => runToEnd("ip", argv, { timeoutMs: 10_000 });
+
 test("httpreply's PVH kernel answers under Firecracker", async (t) => {
   if (!requires(t, "firecracker", installed)) return;
   const dir = mkdtempSync(join(tmpdir(), "tripod-fc-"));
   const netns = `tripod-fc-${process.pid}`;
-  const ip = (...argv: string[]) => runToEnd("ip", argv, { timeoutMs: 10_000 });
   await ip("netns", "add", netns);
   t.after(async () => {
     await ip("netns", "delete", netns);
