@@ -20,6 +20,7 @@ export async function imageFor(
   reference: string,
   options: Pick<RunOptions, "pull" | "plainHttp">,
   terminal: Terminal,
+  signal?: AbortSignal,
 ): Promise<Image> {
   if (options.pull !== "always") {
     const image = findImage(store, reference);
@@ -31,7 +32,13 @@ export async function imageFor(
       hint: `tripod pull ${reference}`,
     });
   const { fetchImage } = await import("./fetch-image.ts");
-  return fetchImage(store, reference, { plainHttp: options.plainHttp, allPlatforms: false }, terminal);
+  return fetchImage(
+    store,
+    reference,
+    { plainHttp: options.plainHttp, allPlatforms: false },
+    terminal,
+    signal,
+  );
 }
 
 function found(store: Store, reference: string): Image {

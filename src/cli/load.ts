@@ -23,7 +23,7 @@ export async function handle({ options, globals, terminal }: Invocation<LoadOpti
     });
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
-  return interruptible(async (signal) => {
+  return interruptible(async ({ signal }) => {
     const progress = progressLine(terminal, visible(isStream ? "standard input" : input));
     try {
       const images = await loadImages(store, isStream ? process.stdin : hostPath(resolve(input)), {

@@ -12,7 +12,7 @@ import { interruptible } from "./interrupt.ts";
 export async function handle({ args, options, globals, terminal }: Invocation<PullOptions>): Promise<number> {
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
-  return interruptible(async (signal) => {
+  return interruptible(async ({ signal }) => {
     let status = 0;
     for (const reference of new Set(args)) {
       try {

@@ -3,6 +3,7 @@
 import type { Running } from "../lifecycle/run.ts";
 import type { Exit } from "../spec/protocol.ts";
 import { TripodError } from "../spec/errors.ts";
+import type { Interruption } from "./interrupt.ts";
 import type { Terminal } from "./terminal.ts";
 
 const kill = 9;
@@ -10,7 +11,11 @@ const kill = 9;
 const undoDeadlineMs = 60_000;
 
 /** Resolves with the workload's exit status when it has ended and what was made for it is undone. */
-export async function attend({ file, warden }: Running, terminal: Terminal): Promise<number> {
+export async function attend(
+  { file, warden }: Running,
+  terminal: Terminal,
+  { take }: Interruption,
+): Promise<number> {
   const closed = new Promise<void>((resolve) => (warden.onClose = resolve));
   let asked = 0;
   const onSignal = (): void => {
@@ -23,7 +28,7 @@ export async function attend({ file, warden }: Running, terminal: Terminal): Pro
     warden.resize(process.stdout.rows, process.stdout.columns).catch(() => {});
   };
   const raw = file.terminal && terminal.inputIsTerminal;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+  take(onSignal);
   if (file.terminal && terminal.isTerminal) process.stdout.on("resize", onResize);
   if (raw) process.stdin.setRawMode(true);
   try {
@@ -33,7 +38,6 @@ export async function attend({ file, warden }: Running, terminal: Terminal): Pro
     return exit.exitCode;
   } finally {
     if (raw) process.stdin.setRawMode(false);
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, onSignal);
     process.stdout.off("resize", onResize);
   }
 }

@@ -12,6 +12,7 @@ import type { Invocation } from "./command.ts";
 import { openContext } from "./context.ts";
 import type { RunOptions } from "./flags.ts";
 import { imageFor } from "./image-for.ts";
+import { type Interruption, interruptible } from "./interrupt.ts";
 import { printAnswer } from "./output.ts";
 import { attend } from "./run-attend.ts";
 import { parseLabels, parsePorts, parseVolumes } from "./run-flags.ts";
@@ -20,20 +21,29 @@ import type { Terminal } from "./terminal.ts";
 import { wishOf } from "./wish.ts";
 
 /** In the background the id is the answer; in the foreground the workload's own output is, and its exit status ours. */
-export async function handle({ args, options, globals, terminal }: Invocation<RunOptions>): Promise<number> {
+export function handle(invocation: Invocation<RunOptions>): Promise<number> {
   const stages = new Stages();
+  return interruptible((interruption) => run(invocation, stages, interruption));
+}
+
+async function run(
+  { args, options, globals, terminal }: Invocation<RunOptions>,
+  stages: Stages,
+  interruption: Interruption,
+): Promise<number> {
+  const { signal } = interruption;
   const request = requestOf(args, options, terminal);
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
-  const lease = await store.lease();
+  const lease = await store.lease(signal);
   let running: Running;
   try {
-    const image = await imageFor(context, store, request.reference, options, terminal);
+    const image = await imageFor(context, store, request.reference, options, terminal, signal);
     const onProbe = (): void => {
       if (terminal.showsProgress) terminal.note("looking at what this machine can do …");
     };
     const decided = await decide(context, store, image, { wish: request.wish, stages, onProbe });
-    const prepared: Prepared = { context, store, image, request, decided, stages };
+    const prepared: Prepared = { context, store, image, request, decided, stages, signal };
     if (options.dryRun) {
       await printDryRun(terminal, options.output, prepared, await dryRun(prepared));
       return 0;
@@ -48,11 +58,13 @@ export async function handle({ args, options, globals, terminal }: Invocation<Ru
   }
   if (options.timings) await tellTimings(terminal, options.output, stages);
   if (request.detach) {
+    // It runs: to interrupt us now changes nothing.
+    interruption.take(() => {});
     running.warden.close();
     terminal.write(`${running.file.id}\n`);
     return 0;
   }
-  return attend(running, terminal);
+  return attend(running, terminal, interruption);
 }
 
 /** The stages go to stderr: stdout is the workload's. */

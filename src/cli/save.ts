@@ -21,7 +21,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Sa
     });
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
-  return interruptible(async (signal) => {
+  return interruptible(async ({ signal }) => {
     if (isStream) await saveImages(store, args, process.stdout, signal);
     else await intoFile(resolve(output), (sink) => saveImages(store, args, sink, signal));
     return 0;

@@ -37,6 +37,8 @@ export interface Prepared {
   readonly request: RunRequest;
   readonly decided: Decided;
   readonly stages: Stages;
+  /** Its abort gives the start up, and what was made for it is undone. */
+  readonly signal: AbortSignal;
 }
 
 /** A sandbox that runs, with the owner's connection to its warden. */
@@ -149,7 +151,7 @@ const composeWith = (
  * of the store.
  */
 export async function runSandbox(prepared: Prepared): Promise<Running> {
-  const { context, stages } = prepared;
+  const { context, stages, signal } = prepared;
   const chosen = chosenOf(prepared);
   const draft = sandboxFileOf(prepared, chosen);
   checkNetwork(prepared, draft);
@@ -157,6 +159,7 @@ export async function runSandbox(prepared: Prepared): Promise<Running> {
   const file: SandboxFile = { ...draft, ports: await claimPorts(draft.ports) };
   const input = await composeWith(prepared, chosen, file);
   stages.end("layers");
+  signal.throwIfAborted();
   await reserve(context, file);
   try {
     if (file.ports.length > 0) refuseTakenPorts(file, await listSandboxes(context));
@@ -168,7 +171,7 @@ export async function runSandbox(prepared: Prepared): Promise<Running> {
 }
 
 async function carryOut(
-  { context, request, stages }: Prepared,
+  { context, request, stages, signal }: Prepared,
   file: SandboxFile,
   input: ModeInput,
 ): Promise<Running> {
@@ -177,7 +180,11 @@ async function carryOut(
     stdin: request.interactive && !request.detach ? "inherit" : "ignore",
     output: request.detach ? "ignore" : "inherit",
   });
+  // A warden whose owner leaves before the start has succeeded undoes everything.
+  const giveUp = (): void => warden.close();
+  signal.addEventListener("abort", giveUp);
   try {
+    signal.throwIfAborted();
     stages.end("warden");
     const { net, times } = await warden.prepare(ground, file.removeOnExit ? "remove" : "keep");
     stages.end("ground", { name: "network", ms: msOf(times, "network") });
@@ -189,10 +196,13 @@ async function carryOut(
     stages.end("launch");
     await warden.start();
     stages.end("start");
+    signal.throwIfAborted();
     return { file: addressed, warden };
   } catch (error) {
     warden.close();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", giveUp);
   }
 }
 
