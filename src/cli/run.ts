@@ -1,6 +1,7 @@
 /** run: an image, as a container or as a unikernel. */
 
 import { type Running, type Prepared, dryRun, runSandbox } from "../lifecycle/run.ts";
+import { expectMove } from "../host/cgroup-move.ts";
 import { decide } from "../lifecycle/decide.ts";
 import type { RunRequest } from "../lifecycle/request.ts";
 import { Stages } from "../lifecycle/stages.ts";
@@ -32,6 +33,7 @@ async function run(
   interruption: Interruption,
 ): Promise<number> {
   const { signal } = interruption;
+  if (!options.dryRun) expectMove();
   const request = requestOf(args, options, terminal);
   const context = await openContext(globals);
   const store = openStore(context.roots.lib);
