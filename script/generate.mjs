@@ -1,5 +1,5 @@
 // Writes the generated pages: docs/cli.md from the command records, docs/errors.md from the table of errors,
-// docs/selection.md from the monitors' features and the table of reasons; and native/vectors/ from the typed literals.
+// docs/selection.md from the monitors' features and the table of reasons; docs/images.md from the tables of metadata; and native/vectors/ from the typed literals.
 // With --check it writes nothing, names the files that differ and exits 1. Needs a Node that runs TypeScript (24).
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,8 +7,10 @@ import { commands } from "../src/cli/commands.ts";
 import { documents } from "../src/cli/documents.ts";
 import { globalFlags } from "../src/cli/flags.ts";
 import { flagForm, flagHelp, usageLine } from "../src/cli/help.ts";
+import { placeholders } from "../src/guest/boot-line.ts";
 import { monitors, solo5Programs } from "../src/monitor/index.ts";
 import { reasonTable } from "../src/select/reasons.ts";
+import { ownKeys } from "../src/spec/annotations.ts";
 import { defaultOrder } from "../src/spec/config.ts";
 import { errorTable } from "../src/spec/errors.ts";
 import { vectorFiles } from "../src/spec/vectors.ts";
@@ -179,10 +181,64 @@ function selectionPage() {
   ];
 }
 
+function imagesPage() {
+  return [
+    note,
+    "",
+    "# Images",
+    "",
+    "An image is an ordinary OCI image or index. An entry for `linux/amd64` or `linux/arm64` is a container, and any tool can make it. An image runs as a",
+    "unikernel when its metadata says so; one index may hold both, so that one reference runs in every way that it offers.",
+    "",
+    "## An index with several ways to run",
+    "",
+    "Entries for unikernels come after the containers and have the monitor's name as their platform's `os` (`hvt/amd64`, `spt/amd64`, `qemu/amd64`,",
+    "`firecracker/amd64`), so that no other tool picks one by mistake. Each entry's metadata stands in its annotations, in its manifest's and in its",
+    "config's labels. [examples/httpreply/tripod.json](../examples/httpreply/tripod.json) is the recipe of such an image, and",
+    "`tripod save httpreply` shows what comes of it.",
+    "",
+    "## Metadata",
+    "",
+    "Read from the first that has any: the index entry's annotations, the manifest's annotations, the config's labels, the file `/urunc.json` in the root",
+    "file system. One source wins whole; sources are not mixed, and our own keys go before urunc's. A key that begins with `dev.tripod.` and is not in this",
+    "table is an error that names the nearest known one.",
+    "",
+    "| Key | Value |",
+    "|---|---|",
+    ...Object.entries(ownKeys).map(([key, value]) => `| ${code(key)} | ${cell(value)} |`),
+    "",
+    "`dev.tripod.mode` decides which others are needed: a unikernel needs guest, monitors and kernel.",
+    "",
+    "## Boot lines",
+    "",
+    "`dev.tripod.boot-line` is a template of words. A word with a placeholder that has no value here (no IPv6, no gateway, no arguments) is left out",
+    "whole: `gateway={gateway4}` vanishes on a network without one. `{args}` and `{env}` are lists and words of their own; `{{` and `}}` are braces.",
+    "",
+    placeholders.map((name) => code(`{${name}}`)).join(" "),
+    "",
+    "## urunc's images",
+    "",
+    "`com.urunc.unikernel.*` annotations and labels and `/urunc.json` are understood, in plain text and in base64: which of the two is decided once for a",
+    "source, by whether type and monitor read as known names. What such an image needs and is not here yet (a disk image, the root file system as a disk) is a",
+    "reason in `tripod explain IMAGE`, never left out silently.",
+    "",
+    "## kraft's images",
+    "",
+    "The monitor is the platform's `os` (`kvm` and `qemu`, `fc`), the kernel and initrd are those that the layers' `org.unikraft.kernel.*` annotations name.",
+    "",
+    "## Where images come from",
+    "",
+    "`tripod pull` fetches from a registry (credentials from docker's configuration; without TLS from loopback, elsewhere with `--plain-http`). `tripod",
+    "load` reads OCI layouts, OCI archives and docker archives, `tripod save` writes OCI archives. Everything is verified by its digest before it is used.",
+    "",
+  ];
+}
+
 const text = (lines) => `${lines.join("\n").trimEnd()}\n`;
 const files = {
   "docs/cli.md": text(cliPage()),
   "docs/errors.md": text(errorsPage()),
+  "docs/images.md": text(imagesPage()),
   "docs/selection.md": text(selectionPage()),
   ...Object.fromEntries(
     Object.entries(vectorFiles).map(([name, content]) => [`native/vectors/${name}`, content]),

@@ -191,8 +191,12 @@ async function carryOut(
     const addressed = withAddress(file, net);
     if (addressed !== file) await updateSandboxFile(sandboxDir(context, file.id), addressed);
     const { plan } = launch({ ...input, sandbox: addressed }, net);
-    await writePlan(context, file, ground, plan);
-    await warden.launch(plan);
+    const written = writePlan(context, file, ground, plan);
+    try {
+      await warden.launch(plan);
+    } finally {
+      await written;
+    }
     stages.end("launch");
     await warden.start();
     stages.end("start");

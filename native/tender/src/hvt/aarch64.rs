@@ -46,7 +46,7 @@ const fn system(op0: u64, op1: u64, crn: u64, crm: u64, op2: u64) -> u64 {
 
 /// KVM's number of a 64-bit core register by its place in `struct kvm_regs`, in bytes.
 const fn core(offset: u64) -> u64 {
-    0x6030_0000_0010_0000 | offset / 4
+    0x6030_0000_0010_0000 | (offset / 4)
 }
 
 const X0: u64 = core(0);
