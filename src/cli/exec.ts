@@ -16,7 +16,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Ex
     throw new TripodError("usage", "--tty needs standard input to be a terminal", { hint: "leave -t out" });
   const context = await openContext(globals);
   const view = await findSandbox(context, name);
-  return execInSandbox(context, view, {
+  return execInSandbox(view, {
     argv,
     env: environmentEntries(options.env, process.env),
     tty: options.tty,

@@ -165,6 +165,20 @@ export const execFlags = [
   { name: "workdir", short: "w", value: "DIR", help: "the working directory" },
 ] as const satisfies readonly FlagRecord[];
 
+export const pauseFlags = [] as const satisfies readonly FlagRecord[];
+
+export const topFlags = [] as const satisfies readonly FlagRecord[];
+
+export const eventsFlags = [
+  { name: "stats", help: "print the figures of now and end" },
+] as const satisfies readonly FlagRecord[];
+
+export const updateFlags = [
+  { name: "memory", short: "m", value: "SIZE", help: "memory, e.g. 64m, 1g" },
+  { name: "cpus", value: "N", help: "processors, fractions allowed" },
+  { name: "pids", value: "N", help: "processes and threads" },
+] as const satisfies readonly FlagRecord[];
+
 export const statsFlags = [
   { name: "no-stream", help: "print once" },
   output,
@@ -247,6 +261,8 @@ export type KillOptions = OptionsOf<typeof killFlags>;
 export type RmOptions = OptionsOf<typeof rmFlags>;
 export type WaitOptions = OptionsOf<typeof waitFlags>;
 export type ExecOptions = OptionsOf<typeof execFlags>;
+export type EventsOptions = OptionsOf<typeof eventsFlags>;
+export type UpdateOptions = OptionsOf<typeof updateFlags>;
 export type StatsOptions = OptionsOf<typeof statsFlags>;
 export type ImagesOptions = OptionsOf<typeof imagesFlags>;
 export type PullOptions = OptionsOf<typeof pullFlags>;

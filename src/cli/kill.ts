@@ -1,7 +1,7 @@
 /** kill: sends a signal. */
 
 import { constants } from "node:os";
-import { killSandbox } from "../lifecycle/stop.ts";
+import { killSandbox } from "../lifecycle/signal.ts";
 import { TripodError } from "../spec/errors.ts";
 import { nearest } from "../spec/nearest.ts";
 import type { Invocation } from "./command.ts";
@@ -14,7 +14,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Ki
   const signal = parseSignal(options.signal);
   const context = await openContext(globals);
   return eachSandbox(context, args, { globals, terminal }, async (view, name) => {
-    await killSandbox(context, view, signal);
+    await killSandbox(view, signal);
     return name;
   });
 }

@@ -47,15 +47,18 @@ export type Sizing = Pick<SandboxFile, "command" | "limits" | "memoryBytes" | "v
 
 type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
+/** Processors as a quota of the scheduler's period, microseconds. */
+export const cpuQuota = (cpus: number): { readonly cpuQuotaUs: number; readonly cpuPeriodUs: number } => ({
+  cpuQuotaUs: Math.max(1000, Math.round(cpus * cpuPeriodUs)),
+  cpuPeriodUs,
+});
+
 /** Memory, processors and command by request, configuration and image. */
 export function sizeOf({ context, image, request, chosen }: Omit<Composition, "store" | "facts">): Sizing {
   const { wish } = request;
   const { offer } = chosen;
   const execution = executionOf(image, chosen);
-  const quota =
-    wish.cpus === undefined
-      ? {}
-      : { cpuQuotaUs: Math.max(1000, Math.round(wish.cpus * cpuPeriodUs)), cpuPeriodUs };
+  const quota = wish.cpus === undefined ? {} : cpuQuota(wish.cpus);
   if (offer.mode === "container")
     return {
       command: commandOf(execution, request),

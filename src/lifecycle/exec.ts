@@ -1,14 +1,9 @@
 /** exec: a second program in a container, by its own OCI runtime. A unikernel has one program: refused at once. */
 
-import { spawn } from "node:child_process";
-import { join } from "node:path";
-import { TripodError } from "../spec/errors.ts";
-import type { Context } from "./context.ts";
 import type { SandboxView } from "./store.ts";
-import { constants } from "node:os";
 import { readContainerFile } from "../host/container-files.ts";
 import { resolveUser } from "../spec/users.ts";
-import { ociRuntimePath } from "./oci-runtime.ts";
+import { askRuntime, requireContainer } from "./oci-runtime.ts";
 
 export interface ExecRequest {
   readonly argv: readonly string[];
@@ -19,55 +14,20 @@ export interface ExecRequest {
   readonly cwd?: string;
 }
 
-const ignore = (): void => {};
-
 /**
  * Runs a program in the sandbox with our own standard streams; returns its exit status (128 + signal when killed). Throws `exec-refused` where the mode has
  * no second program and `sandbox-busy` when the sandbox does not run.
  */
-export async function execInSandbox(
-  context: Context,
-  view: SandboxView,
-  request: ExecRequest,
-): Promise<number> {
+export async function execInSandbox(view: SandboxView, request: ExecRequest): Promise<number> {
+  requireContainer(view, "it holds one program and no way to start a second");
   const { file } = view;
-  if (file.mode !== "container")
-    throw new TripodError(
-      "exec-refused",
-      `${file.name} is a ${file.mode}: it holds one program and no way to start a second`,
-      {
-        hint: `tripod logs ${file.name}, or run the image with --mode container`,
-      },
-    );
-  if (view.status !== "running")
-    throw new TripodError("sandbox-busy", `${file.name} is ${view.status}, not running`, {
-      hint: `tripod logs ${file.name} shows what it said; tripod run starts another`,
-    });
-  const runtime = await ociRuntimePath(context, file.monitor);
-  const argv = ["--root", join(view.dir, "oci"), "exec"];
-  if (request.tty) argv.push("--tty");
-  for (const entry of request.env) argv.push("--env", entry);
-  if (request.user !== undefined) argv.push(...(await userArguments(view, request.user)));
-  if (request.cwd !== undefined) argv.push("--cwd", request.cwd);
-  argv.push(file.id, ...request.argv);
-  const child = spawn(runtime, argv, {
-    stdio: [request.interactive ? "inherit" : "ignore", "inherit", "inherit"],
-    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
-  });
-  // The terminal's signals reach the runtime by themselves: it shares our process group.
-  process.on("SIGINT", ignore);
-  try {
-    return await new Promise<number>((resolve, reject) => {
-      child.once("error", (cause) =>
-        reject(new TripodError("monitor-missing", `${runtime} could not be started`, { cause })),
-      );
-      child.once("close", (code, signal) =>
-        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-      );
-    });
-  } finally {
-    process.off("SIGINT", ignore);
-  }
+  const words: string[] = [];
+  if (request.tty) words.push("--tty");
+  for (const entry of request.env) words.push("--env", entry);
+  if (request.user !== undefined) words.push(...(await userArguments(view, request.user)));
+  if (request.cwd !== undefined) words.push("--cwd", request.cwd);
+  words.push(file.id, ...request.argv);
+  return askRuntime(view, "exec", words, { interactive: request.interactive });
 }
 
 /** passwd and group of a container that are longer are not read. */

@@ -1,4 +1,4 @@
-/** stop, kill, wait: verbs that only speak to the warden. */
+/** stop, wait: verbs that end with the workload. */
 
 import { connectWarden, type WardenConnection } from "../host/warden.ts";
 import { TripodError } from "../spec/errors.ts";
@@ -43,17 +43,3 @@ export const stopSandbox = (
 /** Waits for the end of the workload. */
 export const waitSandbox = (context: Context, view: SandboxView): Promise<Exit> =>
   speakOrExit(context, view, (warden) => warden.wait());
-
-/** Sends a signal. Throws `sandbox-busy` when the sandbox does not run. */
-export async function killSandbox(_context: Context, view: SandboxView, signal: number): Promise<void> {
-  const warden = await connectWarden(view.dir);
-  if (warden === undefined)
-    throw new TripodError("sandbox-busy", `${view.file.name} does not run (${view.status})`, {
-      hint: "tripod ps -a",
-    });
-  try {
-    await warden.signal(signal);
-  } finally {
-    warden.close();
-  }
-}

@@ -1,0 +1,51 @@
+/** What is asked of a sandbox while it runs: pause, resume, top, update, events. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { httpGet, makeLab } from "../support/tripod.ts";
+
+const ways = [
+  { mode: "container", argv: ["--mode", "container"] },
+  { mode: "unikernel", argv: ["--monitor", "spt"] },
+] as const;
+
+for (const { mode, argv } of ways)
+  test(`a paused ${mode} is silent until it is resumed, and ends when it is stopped`, async (t) => {
+    const lab = makeLab(t);
+    const seen = async (key: string): Promise<string> => {
+      const all: unknown = JSON.parse(await lab.ok(["inspect", "web"]));
+      assert.ok(typeof all === "object" && all !== null);
+      return String(Object.entries(all).find(([name]) => name === key)?.[1]);
+    };
+    await lab.ok(["run", "-d", "--name", "web", ...argv, "httpreply"]);
+    const url = `http://${await seen("address")}/healthz`;
+    assert.match(await httpGet(url), /ok/);
+    await lab.ok(["pause", "web"]);
+    assert.equal(await seen("status"), "paused");
+    await assert.rejects(fetch(url, { signal: AbortSignal.timeout(1000) }));
+    assert.notEqual((await lab.tripod(["pause", "web"])).code, 0);
+    await lab.ok(["resume", "web"]);
+    assert.match(await httpGet(url), /ok/);
+    assert.equal(await seen("status"), "running");
+    await lab.ok(["pause", "web"]);
+    await lab.ok(["stop", "-t", "2", "web"]);
+    assert.equal(await seen("status"), "stopped");
+  });
+
+test("a container's processes are listed, its limits changed and its events told; a unikernel has none of these", async (t) => {
+  const lab = makeLab(t);
+  await lab.ok(["run", "-d", "--name", "box", "--mode", "container", "-m", "64m", "httpreply"]);
+  assert.match(await lab.ok(["top", "box"]), /\/httpreply/);
+  await lab.ok(["update", "-m", "128m", "--cpus", "0.5", "--pids", "50", "box"]);
+  assert.match(await lab.ok(["stats", "--no-stream", "box"]), /128 MiB/);
+  const event: unknown = JSON.parse(await lab.ok(["events", "--stats", "box"]));
+  assert.match(JSON.stringify(event), /"limit":134217728/);
+  assert.match((await lab.tripod(["update", "box"])).stderr, /needs a new limit/);
+  assert.match((await lab.tripod(["update", "--pids", "many", "box"])).stderr, /"many"/);
+  await lab.ok(["run", "-d", "--name", "guest", "--monitor", "spt", "httpreply"]);
+  for (const verb of [["top"], ["update", "-m", "1g"], ["events"]]) {
+    const outcome = await lab.tripod([...verb, "guest"]);
+    assert.equal(outcome.code, 126, verb.join(" "));
+    assert.match(outcome.stderr, /guest is a unikernel/);
+  }
+});
