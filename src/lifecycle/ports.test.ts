@@ -2,8 +2,12 @@ import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { TripodError } from "../spec/errors.ts";
+import { sandboxFile } from "../spec/fixtures.ts";
+import { hostPath } from "../spec/paths.ts";
 import type { PortMapping } from "../spec/plan.ts";
-import { claimPorts } from "./ports.ts";
+import type { SandboxFile } from "../spec/values.ts";
+import { claimPorts, settlePorts } from "./ports.ts";
+import type { SandboxView } from "./store.ts";
 
 const tcp = (hostPort: number, hostIp?: string): PortMapping => ({
   ...(hostIp === undefined ? {} : { hostIp }),
@@ -38,4 +42,51 @@ test("one port published twice is refused before anything is bound", async () =>
 
 test("an address that the machine does not have is named", async () => {
   await assert.rejects(claimPorts([tcp(0, "203.0.113.7")]), /203\.0\.113\.7/);
+});
+
+const at = (time: string, id: string, ports: readonly PortMapping[]): SandboxFile => ({
+  ...sandboxFile,
+  id: id.repeat(32),
+  name: id,
+  createdAt: `2026-01-01T00:00:${time}.000Z`,
+  ports,
+});
+const running = (file: SandboxFile): SandboxView => ({
+  file,
+  state: undefined,
+  status: "running",
+  dir: hostPath("/nowhere"),
+});
+
+test("of two starts that were given the same free port the later is given another", async () => {
+  const [earlier, later] = [at("01", "a", [tcp(20_001)]), at("02", "b", [tcp(20_001)])];
+  const published: SandboxFile[] = [];
+  const settled = await settlePorts(
+    [tcp(0)],
+    later,
+    async () => [earlier, published.at(-1) ?? later].map(running),
+    async (file) => void published.push(file),
+  );
+  assert.notEqual(settled.ports[0]?.hostPort, 20_001);
+  assert.deepEqual(published, [settled]);
+  const kept = await settlePorts(
+    [tcp(0)],
+    earlier,
+    async () => [earlier, later].map(running),
+    async () => assert.fail("the earlier keeps its own"),
+  );
+  assert.equal(kept, earlier);
+});
+
+test("a port that was asked for and is another sandbox's is refused, and a stopped one's is free", async () => {
+  const [earlier, later] = [at("01", "a", [tcp(20_001)]), at("02", "b", [tcp(20_001)])];
+  const settle = (status: SandboxView["status"]) =>
+    settlePorts(
+      [tcp(20_001)],
+      later,
+      async () => [{ ...running(earlier), status }],
+      async () => assert.fail("nothing is chosen anew"),
+    );
+  await assert.rejects(settle("running"), /host port 20001\/tcp is published by a/);
+  assert.equal(await settle("stopped"), later);
 });

@@ -26,25 +26,63 @@ export async function claimPorts(ports: readonly PortMapping[]): Promise<PortMap
   return claimed;
 }
 
+/** A port of ours that another sandbox has. */
+interface Clash {
+  readonly index: number;
+  readonly port: PortMapping;
+  readonly other: SandboxFile;
+}
+
 /**
- * Refuses a port that another sandbox has. Called after our own reservation is visible, so that of two at once the earlier keeps it and the later sees it. Throws
- * `port-in-use`.
+ * Finds the first port that another sandbox has. Called after our own reservation is visible, so that of two at once the earlier keeps it and the later sees
+ * it; with `yieldToAll` the later keeps it too: who chooses anew gives way to whoever has chosen.
  */
-export function refuseTakenPorts(file: SandboxFile, others: readonly SandboxView[]): void {
+export function findClash(
+  file: SandboxFile,
+  others: readonly SandboxView[],
+  yieldToAll: boolean,
+): Clash | undefined {
   for (const { file: other, status } of others) {
     if (other.id === file.id || status === "stopped" || status === "dead") continue;
-    if (other.createdAt > file.createdAt || (other.createdAt === file.createdAt && other.id > file.id))
-      continue;
-    const taken = file.ports.find((port) => other.ports.some((theirs) => meet(port, theirs)));
-    if (taken !== undefined)
+    const isLater =
+      other.createdAt > file.createdAt || (other.createdAt === file.createdAt && other.id > file.id);
+    if (isLater && !yieldToAll) continue;
+    for (const [index, port] of file.ports.entries())
+      if (other.ports.some((theirs) => meet(port, theirs))) return { index, port, other };
+  }
+  return undefined;
+}
+
+/** How often ports that we choose are chosen anew because another start chose the same. */
+const mostChoices = 50;
+
+/**
+ * Makes sure that no other sandbox has our ports: one that was asked for and is taken is refused, one that we chose is chosen anew. `publish` makes the new choice
+ * visible to others. Throws `port-in-use`.
+ */
+export async function settlePorts(
+  asked: readonly PortMapping[],
+  first: SandboxFile,
+  others: () => Promise<readonly SandboxView[]>,
+  publish: (file: SandboxFile) => Promise<void>,
+): Promise<SandboxFile> {
+  let file = first;
+  for (let choice = 1; file.ports.length > 0; choice++) {
+    const clash = findClash(file, await others(), choice > 1);
+    if (clash === undefined) break;
+    const { index, port, other } = clash;
+    if (asked[index]?.hostPort !== 0 || choice === mostChoices)
       throw new TripodError(
         "port-in-use",
-        `host port ${taken.hostPort}/${taken.protocol} is published by ${other.name}`,
+        `host port ${port.hostPort}/${port.protocol} is published by ${other.name}`,
         {
-          hint: `tripod rm -f ${other.name}, or publish another port: -p ${taken.hostPort + 1}:${taken.guestPort}`,
+          hint: `tripod rm -f ${other.name}, or publish another port: -p ${port.hostPort + 1}:${port.guestPort}`,
         },
       );
+    file = { ...file, ports: await claimPorts(asked) };
+    await publish(file);
   }
+  return file;
 }
 
 function refuse(port: PortMapping, error: unknown): TripodError {

@@ -20,7 +20,7 @@ import { compose, sizeOf } from "./compose.ts";
 import { type Context, sandboxDir } from "./context.ts";
 import type { Decided } from "./decide.ts";
 import { madeUpName } from "./names.ts";
-import { claimPorts, refuseTakenPorts } from "./ports.ts";
+import { claimPorts, settlePorts } from "./ports.ts";
 import { removeSandbox } from "./remove.ts";
 import type { RunRequest } from "./request.ts";
 import type { Stages } from "./stages.ts";
@@ -162,8 +162,13 @@ export async function runSandbox(prepared: Prepared): Promise<Running> {
   signal.throwIfAborted();
   await reserve(context, file);
   try {
-    if (file.ports.length > 0) refuseTakenPorts(file, await listSandboxes(context));
-    return await carryOut(prepared, file, input);
+    const settled = await settlePorts(
+      draft.ports,
+      file,
+      () => listSandboxes(context),
+      (next) => updateSandboxFile(sandboxDir(context, file.id), next),
+    );
+    return await carryOut(prepared, settled, { ...input, sandbox: settled });
   } catch (error) {
     await undo(context, file);
     throw error;

@@ -214,6 +214,27 @@ fn a_network_whose_namespace_is_gone_leaves_no_trace() {
 }
 
 #[test]
+fn what_a_killed_warden_has_taken_down_is_taken_down_again() {
+    let lab = Lab::whole();
+    in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
+    let (state, aside) = (lab.dir.join("state"), lab.dir.join("aside"));
+    let copy = |from: &Path, to: &Path| {
+        for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
+        }
+    };
+    std::fs::create_dir(&aside).expect("a directory");
+    copy(&state, &aside);
+    for _ in 0..2 {
+        del(&lab.context(None)).expect("DEL");
+        assert_eq!(lab.traces(), Vec::<String>::new());
+        // Killed after the plugins were done and before that was noted.
+        copy(&aside, &state);
+    }
+    del(&lab.context(None)).expect("DEL");
+}
+
+#[test]
 fn the_output_of_a_plugin_that_outlived_its_warden_is_enough() {
     let lab = Lab::whole();
     in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
