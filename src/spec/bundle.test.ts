@@ -76,7 +76,12 @@ test("the defaults are docker's", () => {
 
 test("the container keeps the network namespace that its runtime is started in, and no other", () => {
   const { namespaces } = bundleConfig(input).linux;
-  assert.deepEqual(namespaces.map(({ type }) => type).toSorted(), ["cgroup", "ipc", "mount", "pid", "uts"]);
+  const made = namespaces.filter(({ path }) => path === undefined).map(({ type }) => type);
+  assert.deepEqual(made.toSorted(), ["cgroup", "ipc", "mount", "pid", "uts"]);
+  assert.deepEqual(
+    namespaces.filter(({ path }) => path !== undefined),
+    [{ type: "network", path: "/proc/self/ns/net" }],
+  );
 });
 
 test("a user other than root starts without capabilities", () => {

@@ -1,7 +1,7 @@
 /**
  * The OCI runtime configuration of a container from its image's config and the user's options. Defaults are docker's, so that an image runs
  * as its author saw it: its capability set, masked paths and mounts; `no_new_privileges` is off, since setuid programs such as `su` and
- * `ping` are part of ordinary images. Ours: the seccomp profile (`container-seccomp.ts`), and no network namespace, because the runtime is started inside the sandbox's.
+ * `ping` are part of ordinary images. Ours: the seccomp profile (`container-seccomp.ts`), and the network namespace that the runtime is started in, which is the sandbox's.
  */
 
 import { requiredCommand, environmentOf, type CommandWish } from "./command.ts";
@@ -120,8 +120,12 @@ export function bundleConfig(input: BundleInput): OciConfig {
     mounts: mountsOf(input),
     linux: {
       cgroupsPath: input.cgroupsPath,
-      // No `network`: the runtime keeps the namespace that it is started in, which is the sandbox's.
-      namespaces: ["pid", "ipc", "uts", "mount", "cgroup"].map((type) => ({ type })),
+      namespaces: [
+        ...["pid", "ipc", "uts", "mount", "cgroup"].map((type) => ({ type })),
+        // The runtime is started in the sandbox's namespace and stays there. It must be named all the same: what is not named is not joined by
+        // a later `exec` either, whose program would find itself in the host's network.
+        { type: "network", path: "/proc/self/ns/net" },
+      ],
       resources: resourcesOf(input.limits),
       seccomp: containerSeccomp(input.arch),
       maskedPaths,

@@ -64,6 +64,31 @@ test(
       await lab.ok(["rm", "-f", "box"]);
     });
 
+    await t.test(
+      "exec runs in the container's namespaces, its network too, and never in the host's",
+      async () => {
+        for (const network of ["none", "bridge"]) {
+          await lab.ok(["run", "-d", "--name", "net", "--network", network, image, "sleep", "600"]);
+          const namespaces = "readlink /proc/1/ns/* /proc/self/ns/* | sort | uniq -c | sort -n";
+          const seen = await lab.ok(["exec", "net", "sh", "-c", namespaces]);
+          // Each namespace twice: once as process 1's, once as the program's own.
+          assert.deepEqual(
+            seen
+              .trim()
+              .split("\n")
+              .filter((line) => / (net|pid|mnt|ipc|uts|cgroup):/.test(line) && !/^\s*[2-9]/.test(line)),
+            [],
+            seen,
+          );
+          assert.equal(
+            await lab.ok(["exec", "net", "sh", "-c", "grep -c : /proc/net/dev"]),
+            network === "none" ? "1\n" : "2\n",
+          );
+          await lab.ok(["rm", "-f", "net"]);
+        }
+      },
+    );
+
     await t.test("its logs are kept, stdout and stderr apart, also when it has ended", async () => {
       await lab.ok([
         "run",
