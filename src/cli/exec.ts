@@ -12,7 +12,7 @@ import type { ExecOptions } from "./flags.ts";
 /** Returns the program's own exit status. */
 export async function handle({ args, options, globals, terminal }: Invocation<ExecOptions>): Promise<number> {
   const [name = "", ...argv] = args;
-  if (options.tty && options.interactive && !terminal.inputIsTerminal)
+  if (options.tty && !terminal.inputIsTerminal)
     throw new TripodError("usage", "--tty needs standard input to be a terminal", { hint: "leave -t out" });
   const context = await openContext(globals);
   const view = await findSandbox(context, name);

@@ -47,9 +47,9 @@ async function endOf(warden: Running["warden"], name: string): Promise<Exit> {
     return await warden.exited();
   } catch (error) {
     if (error instanceof TripodError && error.code === "warden-gone")
-      throw new TripodError("warden-gone", `${name}: its warden was killed, and the sandbox with it`, {
+      throw new TripodError("warden-gone", `${name}: its warden was killed`, {
         cause: error,
-        hint: `tripod rm -f ${name}`,
+        hint: `tripod rm -f ${name} ends what is left of it`,
       });
     throw error;
   }

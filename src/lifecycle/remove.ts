@@ -1,7 +1,7 @@
 /** rm: by the living warden, or by `tripod-warden undo` from the journal of a dead one. The same code undoes in both. */
 
 import { runProgram } from "../host/process.ts";
-import { isStopped } from "../host/processes.ts";
+import { isStopped, processStartTicks } from "../host/processes.ts";
 import { connectWarden } from "../host/warden.ts";
 import { decodeOutcome } from "../host/warden-decode.ts";
 import { TripodError } from "../spec/errors.ts";
@@ -24,10 +24,18 @@ export async function removeSandbox(
     throw new TripodError("sandbox-busy", `${view.file.name} is ${view.status}`, {
       hint: `tripod stop ${view.file.name}, or tripod rm -f ${view.file.name}`,
     });
+  if (!options.force && view.status === "dead" && (await outlivedItsWarden(view)))
+    throw new TripodError("sandbox-busy", `${view.file.name} lost its warden, and its program still runs`, {
+      hint: `tripod rm -f ${view.file.name}`,
+    });
   await deleteByWarden(context, view, options.force);
   await releaseName(context, view.file);
   await sweepHalfMade(context);
 }
+
+/** A monitor dies with its warden; a container does not. */
+const outlivedItsWarden = async ({ state }: SandboxView): Promise<boolean> =>
+  state !== undefined && state.pid > 0 && (await processStartTicks(state.pid)) === state.startTicks;
 
 /**
  * A warden that somebody has stopped (SIGSTOP, a debugger) never answers: by force it is killed, and undone from its journal. One look in a

@@ -1,8 +1,11 @@
 /** What is asked of a sandbox while it runs: pause, resume, top, update, events. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
-import { httpGet, makeLab } from "../support/tripod.ts";
+import { processStartTicks } from "../../src/host/processes.ts";
+import { eventually, httpGet, makeLab } from "../support/tripod.ts";
 
 const ways = [
   { mode: "container", argv: ["--mode", "container"] },
@@ -47,5 +50,37 @@ test("a container's processes are listed, its limits changed and its events told
     const outcome = await lab.tripod([...verb, "guest"]);
     assert.equal(outcome.code, 126, verb.join(" "));
     assert.match(outcome.stderr, /guest is a unikernel/);
+  }
+});
+
+test("a container that outlived its warden is not removed without force, and with it ends", async (t) => {
+  const lab = makeLab(t);
+  const id = (await lab.ok(["run", "-d", "--name", "orphan", "--mode", "container", "httpreply"])).trim();
+  const state: unknown = JSON.parse(readFileSync(join(lab.root, "run/default", id, "state.json"), "utf8"));
+  assert.ok(typeof state === "object" && state !== null && "warden" in state && "pid" in state);
+  const { warden, pid } = state;
+  assert.ok(typeof warden === "object" && warden !== null && "pid" in warden);
+  process.kill(Number(warden.pid), "SIGKILL");
+  await eventually("dead", async () => (/dead/.test(await lab.ok(["ps", "-a"])) ? true : undefined));
+  const refused = await lab.tripod(["rm", "orphan"]);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /still runs[\s\S]*rm -f/);
+  assert.notEqual(await processStartTicks(Number(pid)), undefined);
+  await lab.ok(["rm", "-f", "orphan"]);
+  assert.equal(await processStartTicks(Number(pid)), undefined);
+});
+
+test("what exec cannot start has docker's statuses and our words; what it started has its own", async (t) => {
+  const lab = makeLab(t);
+  await lab.ok(["run", "-d", "--name", "box", "--mode", "container", "--network", "none", "httpreply"]);
+  for (const [argv, code] of [
+    [["box", "nosuch"], 127],
+    [["box", "/etc/hosts"], 126],
+    [["-w", "/nowhere", "box", "/httpreply"], 126],
+    [["box", "/httpreply", "port=81", "exit=255"], 255],
+  ] as const) {
+    const outcome = await lab.tripod(["exec", ...argv]);
+    assert.equal(outcome.code, code, `${argv.join(" ")}: ${outcome.stderr}`);
+    assert.equal(/tripod: exec in box: [\s\S]*hint: /.test(outcome.stderr), code !== 255, outcome.stderr);
   }
 });
