@@ -83,6 +83,16 @@ function tellTimings(terminal: Terminal, format: string, stages: Stages): Promis
   );
 }
 
+/** The first flag that only a container can honour. */
+const containerOnly = (options: RunOptions): string | undefined =>
+  options.volume.length > 0
+    ? "-v"
+    : options.user !== undefined
+      ? "--user"
+      : options.workdir === undefined
+        ? undefined
+        : "--workdir";
+
 /** Ports that a browser or curl reaches by HTTP. */
 const httpPorts = new Set(["80", "8000", "8080", "3000", "5000"]);
 
@@ -111,7 +121,7 @@ function requestOf(
   const { rows, columns } = process.stdout;
   return {
     reference,
-    wish: wishOf(options),
+    wish: { ...wishOf(options), ...present({ containerOnly: containerOnly(options) }) },
     args,
     env: options.env,
     volumes: parseVolumes(options.volume),

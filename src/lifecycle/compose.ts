@@ -174,7 +174,6 @@ async function composeUnikernel(
   if (!("path" in found)) throw new TripodError("monitor-missing", `${monitor}: ${found.missing}`);
   const driver = monitorDriver(monitor, found.path);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
-  refuseWhatGuestsCannotHave(request);
   const lowers = await lowersOf(store, image, offer.manifest, { warden: context.programs.warden });
   const subject = `the kernel ${offer.kernel} of ${image.reference}`;
   const kernel = fileOfImage(lowers, offer.kernel, image.reference);
@@ -226,17 +225,4 @@ function refuseUnreadable(file: HostPath, subject: string, monitor: MonitorKind)
 function abiOf(offer: UnikernelOffer, monitor: MonitorKind): "hvt" | "spt" | "pvh" | "any" {
   if (monitor === "hvt" || monitor === "spt") return monitor;
   return offer.guest === "pvh" ? "pvh" : "any";
-}
-
-/** What only a container has is refused for a unikernel, not forgotten. */
-function refuseWhatGuestsCannotHave(request: RunRequest): void {
-  const asked: string | undefined = [
-    request.volumes.length > 0 ? "-v" : undefined,
-    request.user === undefined ? undefined : "--user",
-    request.workdir === undefined ? undefined : "--workdir",
-  ].find((flag) => flag !== undefined);
-  if (asked !== undefined)
-    throw new TripodError("usage", `${asked} has no meaning in a unikernel`, {
-      hint: "leave it out, or --mode container",
-    });
 }

@@ -22,6 +22,10 @@ export const reasonTable = {
     says: (wished) => `the architecture ${wished} was asked for`,
     remedy: () => "leave out the wish for an architecture",
   },
+  "container-only": {
+    says: (flag) => `${flag} has no meaning in a guest`,
+    remedy: (flag) => `leave out ${flag}`,
+  },
   "demand-forbids": {
     says: (demand) => `the policy demands ${demand}`,
     remedy: () => "change [[policy.demand]] in the configuration",

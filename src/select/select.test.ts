@@ -110,6 +110,8 @@ test("each refusal has its own reason", () => {
   assert.equal(code({ wish: { mode: "container" } }, "spt"), "mode-not-wished");
   assert.equal(code({ wish: { mode: "auto", monitor: "spt" } }, "runc"), "monitor-not-wished");
   assert.equal(code({ wish: { mode: "auto", arch: "arm64" } }, "runc"), "arch-not-wished");
+  assert.equal(code({ wish: { mode: "auto", containerOnly: "-v" } }, "spt"), "container-only");
+  assert.equal(code({ wish: { mode: "auto", containerOnly: "-v" } }, "runc"), undefined);
   assert.equal(code({ policy: { ...defaultPolicy, order: ["container"] } }, "spt"), "policy-forbids");
   assert.equal(code(having({ arch: "arm64" }), "spt"), "arch-differs");
   assert.equal(code({}, "firecracker"), "driver-missing");

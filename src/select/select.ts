@@ -112,6 +112,8 @@ function againstWish({ image, wish, policy }: SelectInput, offer: Offer, by: Run
   if (wish.mode !== "auto" && wish.mode !== offer.mode) return reason("mode-not-wished", wish.mode);
   if (wish.monitor !== undefined && wish.monitor !== by) return reason("monitor-not-wished", wish.monitor);
   if (wish.arch !== undefined && wish.arch !== offer.arch) return reason("arch-not-wished", wish.arch);
+  if (wish.containerOnly !== undefined && offer.mode !== "container")
+    return reason("container-only", wish.containerOnly);
   const demand = demandOn(policy.demands, image);
   if (demand !== undefined && !demand.modes.includes(offer.mode))
     return reason("demand-forbids", `${demand.modes.join(" or ") || "nothing"} for ${demand.image}`);

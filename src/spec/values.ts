@@ -92,6 +92,8 @@ export interface Wish {
   readonly memoryBytes?: number;
   /** Fractions allowed, as docker's `--cpus`. */
   readonly cpus?: number;
+  /** The flag that was given and that only a container can honour, e.g. `-v`. */
+  readonly containerOnly?: string;
 }
 
 /** The operator's rules, from the config file. */

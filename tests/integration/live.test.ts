@@ -53,6 +53,16 @@ test("a container's processes are listed, its limits changed and its events told
   }
 });
 
+test("what only a container can have makes it a container, and is refused for a unikernel that was asked for", async (t) => {
+  const lab = makeLab(t);
+  const volume = ["-v", `${lab.root}:/data`, "--network", "none"];
+  const auto = await lab.tripod(["run", "--rm", ...volume, "httpreply", "exit=0"]);
+  assert.match(auto.stderr, /container by runc/);
+  const refused = await lab.tripod(["run", "--rm", ...volume, "--mode", "unikernel", "httpreply"]);
+  assert.equal(refused.code, 125);
+  assert.match(refused.stderr, /-v has no meaning in a guest/);
+});
+
 test("a container that outlived its warden is not removed without force, and with it ends", async (t) => {
   const lab = makeLab(t);
   const id = (await lab.ok(["run", "-d", "--name", "orphan", "--mode", "container", "httpreply"])).trim();
