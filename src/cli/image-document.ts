@@ -1,6 +1,6 @@
 /** An image as `images` and `inspect` show it. The documents are stable: fields are added, never changed. */
 
-import { familiarName, parseReference } from "../image/reference.ts";
+import { familiarName, parseReference } from "../spec/reference.ts";
 import type { Store, StoredReference } from "../image/store.ts";
 import {
   type Annotations,

@@ -2,7 +2,7 @@
 
 import { resolve } from "node:path";
 import { loadImages } from "../image/load.ts";
-import { familiarName, parseReference } from "../image/reference.ts";
+import { familiarName, parseReference } from "../spec/reference.ts";
 import { openStore } from "../image/store.ts";
 import { TripodError } from "../spec/errors.ts";
 import { hostPath } from "../spec/paths.ts";

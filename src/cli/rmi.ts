@@ -2,7 +2,7 @@
 
 import { readdir } from "node:fs/promises";
 import { collectGarbage } from "../image/gc.ts";
-import { familiarName, parseReference } from "../image/reference.ts";
+import { familiarName, parseReference } from "../spec/reference.ts";
 import { type Store, openStore } from "../image/store.ts";
 import type { Context } from "../lifecycle/context.ts";
 import { type SandboxView, listSandboxes } from "../lifecycle/store.ts";

@@ -1,6 +1,6 @@
 /** Finds an image of the store by what a person writes: a reference, or the beginning of its digest. */
 
-import { canonicalName, parseReference } from "../image/reference.ts";
+import { canonicalName, parseReference } from "../spec/reference.ts";
 import type { Store, StoredReference } from "../image/store.ts";
 import { TripodError } from "../spec/errors.ts";
 

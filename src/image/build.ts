@@ -14,7 +14,7 @@ import { type Descriptor, mediaTypes } from "../spec/oci.ts";
 import { type HostPath, hostPath } from "../spec/paths.ts";
 import type { Digest } from "../spec/values.ts";
 import { type Recipe, type RecipeFile, type RecipeImage, readRecipe, splitPlatform } from "./recipe.ts";
-import { canonicalName, parseReference } from "./reference.ts";
+import { canonicalName, parseReference } from "../spec/reference.ts";
 import type { Store } from "./store.ts";
 import { type TarFile, writeTar } from "./tar-write.ts";
 

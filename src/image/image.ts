@@ -19,7 +19,7 @@ import type { Digest } from "../spec/values.ts";
 import { findFile } from "./find-file.ts";
 import { type UnpackOptions, ensureUnpacked } from "./layers.ts";
 import { type Ignored, type OfferSource, type Offers, isNote, platformText, readOffers } from "./offers.ts";
-import { canonicalName, familiarName, parseReference } from "./reference.ts";
+import { canonicalName, familiarName, parseReference } from "../spec/reference.ts";
 import type { Store } from "./store.ts";
 
 export { openStore } from "./store.ts";

@@ -7,7 +7,7 @@ import { type GcResult, collectGarbage } from "./gc.ts";
 import { type Image, readImage } from "./image.ts";
 import { platformText } from "./offers.ts";
 import { reachable } from "./reachable.ts";
-import { canonicalName, familiarName, parseReference } from "./reference.ts";
+import { canonicalName, familiarName, parseReference } from "../spec/reference.ts";
 import type { Store } from "./store.ts";
 
 /** One row of `images`, and the document of `inspect --type image`. */

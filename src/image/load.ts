@@ -11,7 +11,7 @@ import type { Digest } from "../spec/values.ts";
 import type { BlobWriter } from "./blob-writer.ts";
 import { type Progress, ingest } from "./ingest.ts";
 import { everyEntry } from "./platform.ts";
-import { canonicalName, parseReference } from "./reference.ts";
+import { canonicalName, parseReference } from "../spec/reference.ts";
 import { ingestDockerImage, readDockerArchive } from "./source/docker-archive.ts";
 import { type FileTree, archiveTree, directoryTree } from "./source/file-tree.ts";
 import { layoutSource, readLayout } from "./source/layout.ts";

@@ -5,7 +5,7 @@ import type { Arch } from "../spec/values.ts";
 import { type Image, findImage } from "./image.ts";
 import { type Progress, ingest } from "./ingest.ts";
 import { type Choose, runnableOn } from "./platform.ts";
-import { canonicalName, parseReference } from "./reference.ts";
+import { canonicalName, parseReference } from "../spec/reference.ts";
 import type { Store } from "./store.ts";
 
 export interface PullOptions {

@@ -7,7 +7,7 @@ import { TripodError } from "../spec/errors.ts";
 import { type Descriptor, mediaTypes } from "../spec/oci.ts";
 import { canonicalJson } from "./build.ts";
 import { type Image, findImage } from "./image.ts";
-import { canonicalName, parseReference } from "./reference.ts";
+import { canonicalName, parseReference } from "../spec/reference.ts";
 import { blobFile } from "./source/layout.ts";
 import { type Store, containerdNameKey, refNameKey } from "./store.ts";
 import { type TarFile, writeTar } from "./tar-write.ts";

@@ -39,6 +39,7 @@ export async function decide(
   options.stages?.end("facts");
   const decision = select({
     image: image.reference,
+    digests: [image.digest, ...image.entries.map(({ descriptor }) => descriptor.digest)],
     offers: offers.offers,
     facts,
     wish: options.wish,

@@ -17,6 +17,7 @@ const tiny: Facts = { ...richFacts, kvm: { can: "tiny", evidence: "a tiny guest 
 const decide = (change: Partial<SelectInput> = {}) =>
   select({
     image: "httpreply",
+    digests: [],
     offers: allOffers,
     facts: tiny,
     wish: { mode: "auto" },

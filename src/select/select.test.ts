@@ -41,6 +41,7 @@ const supports: Supports = [
 
 const base: SelectInput = {
   image: "docker.io/library/httpreply:latest",
+  digests: [],
   offers: allOffers,
   facts: richFacts,
   wish: { mode: "auto" },
@@ -208,6 +209,7 @@ const policies: fc.Arbitrary<Policy> = fc.record({
 
 const inputs: fc.Arbitrary<SelectInput> = fc.record({
   image: fc.constant(base.image),
+  digests: fc.constant([]),
   offers: fc.array(offers, { maxLength: 5 }),
   facts,
   wish: wishes,

@@ -15,6 +15,7 @@ import type { Supports } from "../spec/support.ts";
 import { exactSize, formatBytes } from "../spec/units.ts";
 import {
   type Decision,
+  type Digest,
   type Facts,
   type FittingVerdict,
   type Kvm,
@@ -28,12 +29,14 @@ import {
   type Wish,
   ociRuntimeKinds,
 } from "../spec/values.ts";
-import { demandOn } from "./demand.ts";
+import { demandsOn } from "./demand.ts";
 import { reason } from "./reasons.ts";
 
 export interface SelectInput {
-  /** The image's name as the user gave it; the policy's demands are matched against it. */
+  /** The image's name as the user gave it; the policy's demands are matched against it in every spelling. */
   readonly image: string;
+  /** What the name stands for: of the index and of its manifests. */
+  readonly digests: readonly Digest[];
   readonly offers: readonly Offer[];
   readonly facts: Facts;
   readonly wish: Wish;
@@ -108,14 +111,19 @@ function judge(input: SelectInput, offer: Offer, by: Runner): Speed | Reason {
   return againstWish(input, offer, by) ?? againstArch(input, offer) ?? howItRuns(input, offer, by);
 }
 
-function againstWish({ image, wish, policy }: SelectInput, offer: Offer, by: Runner): Reason | undefined {
+function againstWish(
+  { image, digests, wish, policy }: SelectInput,
+  offer: Offer,
+  by: Runner,
+): Reason | undefined {
   if (wish.mode !== "auto" && wish.mode !== offer.mode) return reason("mode-not-wished", wish.mode);
   if (wish.monitor !== undefined && wish.monitor !== by) return reason("monitor-not-wished", wish.monitor);
   if (wish.arch !== undefined && wish.arch !== offer.arch) return reason("arch-not-wished", wish.arch);
   if (wish.containerOnly !== undefined && offer.mode !== "container")
     return reason("container-only", wish.containerOnly);
-  const demand = demandOn(policy.demands, image);
-  if (demand !== undefined && !demand.modes.includes(offer.mode))
+  const demands = demandsOn(policy.demands, { image, digests });
+  const demand = demands.find(({ modes }) => !modes.includes(offer.mode));
+  if (demand !== undefined)
     return reason("demand-forbids", `${demand.modes.join(" or ") || "nothing"} for ${demand.image}`);
   if (policyPosition(policy, offer.mode, by) === Number.POSITIVE_INFINITY)
     return reason("policy-forbids", offer.mode === "container" ? offer.mode : `${offer.mode}/${by}`);

@@ -7,7 +7,7 @@
  * order = ["unikernel/hvt", "unikernel/spt", "container"]  # preferred first; what is left out is forbidden
  * allow_emulation = false                                  # whether QEMU may emulate a machine unasked
  *
- * [[policy.demand]]                                        # first match wins
+ * [[policy.demand]]                                        # first match wins, in any spelling of the image's name
  * image = "registry.example.org/untrusted/*"               # * matches any run of characters
  * modes = ["unikernel"]
  *

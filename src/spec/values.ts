@@ -102,7 +102,7 @@ export interface Policy {
   readonly order: readonly PolicyChoice[];
   /** Whether a machine may be emulated in software (QEMU without KVM) when nobody asked for it. */
   readonly allowEmulation: boolean;
-  /** Demands on images by name, first match wins; `*` matches any run of characters. */
+  /** Demands on images by name, in any spelling; first match wins; `*` matches any run of characters. */
   readonly demands: readonly PolicyDemand[];
 }
 

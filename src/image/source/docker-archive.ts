@@ -10,7 +10,7 @@ import {
   maxDocumentBytes,
   mediaTypes,
 } from "../../spec/oci.ts";
-import { canonicalName, parseReference } from "../reference.ts";
+import { canonicalName, parseReference } from "../../spec/reference.ts";
 import type { Store } from "../store.ts";
 import type { FileTree } from "./file-tree.ts";
 

@@ -4,7 +4,7 @@ import { hexOf } from "../../spec/digest.ts";
 import { TripodError } from "../../spec/errors.ts";
 import { type Descriptor, decodeIndex, documentKind, maxDocumentBytes } from "../../spec/oci.ts";
 import type { ContentSource } from "../ingest.ts";
-import { canonicalName, parseReference } from "../reference.ts";
+import { canonicalName, parseReference } from "../../spec/reference.ts";
 import { containerdNameKey, refNameKey } from "../store.ts";
 import type { FileTree } from "./file-tree.ts";
 

@@ -10,7 +10,7 @@ import { hostPath } from "../../spec/paths.ts";
 import { findImage, openStore } from "../image.ts";
 import { ingest } from "../ingest.ts";
 import { runnableOn } from "../platform.ts";
-import { parseReference } from "../reference.ts";
+import { parseReference } from "../../spec/reference.ts";
 import { temporaryDir } from "../testing.ts";
 import { parseChallenges } from "./challenge.ts";
 import { openRegistry } from "./registry.ts";

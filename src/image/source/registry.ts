@@ -11,7 +11,7 @@ import {
   mediaTypes,
 } from "../../spec/oci.ts";
 import type { ContentSource } from "../ingest.ts";
-import { type Reference, familiarName } from "../reference.ts";
+import { type Reference, familiarName } from "../../spec/reference.ts";
 import { type Environment, findCredentials } from "./credentials.ts";
 import { readBounded } from "./http-body.ts";
 import { Repository, type RepositoryOptions, TransientError } from "./registry-http.ts";

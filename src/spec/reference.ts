@@ -3,9 +3,9 @@
  * Without a host the image is on docker.io, a single-name path is in `library/`, and without tag and digest the tag is `latest`.
  */
 
-import { isDigest } from "../spec/digest.ts";
-import { TripodError } from "../spec/errors.ts";
-import type { Digest } from "../spec/values.ts";
+import { isDigest } from "./digest.ts";
+import { TripodError } from "./errors.ts";
+import type { Digest } from "./values.ts";
 
 export interface Reference {
   /** `docker.io`, `registry.example:5000`, `[::1]:5000`. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { TripodError } from "../spec/errors.ts";
+import { TripodError } from "./errors.ts";
 import { canonicalName, familiarName, parseReference } from "./reference.ts";
 
 const hex = "0123456789abcdef".repeat(4);
