@@ -49,6 +49,7 @@ export const documents = {
       sizeBytes: "all that is in the store, shared layers once",
       manifests:
         "each with `digest`, `platform`, `stored` (false: left out by the pull), `sizeBytes`, `created`, `annotations`, `config`, `layers`",
+      problem: "null, or in `images` why a damaged image cannot be used; `manifests` is empty then",
     },
   },
   explain: {

@@ -1,6 +1,6 @@
 /** An image as `images` and `inspect` show it. The documents are stable: fields are added, never changed. */
 
-import { familiarName, parseReference } from "../spec/reference.ts";
+import { familiarSpelling } from "../spec/reference.ts";
 import type { Store, StoredReference } from "../image/store.ts";
 import {
   type Annotations,
@@ -10,6 +10,7 @@ import {
   decodeIndex,
   decodeManifest,
   documentKind,
+  isImageConfig,
 } from "../spec/oci.ts";
 
 /** One image manifest: one way to run, or a part of an index that tools attached. */
@@ -45,6 +46,8 @@ export interface ImageDocument {
   /** Bytes of all that is in the store, shared layers counted once. */
   readonly sizeBytes: number;
   readonly manifests: readonly ManifestDocument[];
+  /** Why nothing can be done with it but `rmi`: a document of it that is damaged. Only `images` prints such an image. */
+  readonly problem: string | null;
 }
 
 /** Reads what the store has of an image. Throws `image-corrupt`, `image-invalid`. */
@@ -59,12 +62,31 @@ export function imageDocument(store: Store, { name, descriptor }: StoredReferenc
   );
   return {
     schema: "tripod.image/1",
-    reference: familiarName(parseReference(name)),
+    reference: familiarSpelling(name),
     name,
     digest: descriptor.digest,
     mediaType: descriptor.mediaType,
     sizeBytes: [...blobs.values()].reduce((sum, size) => sum + size, 0),
     manifests,
+    problem: null,
+  };
+}
+
+/** As much as can be told of an image whose documents cannot be read, and why. */
+export function damagedDocument(
+  store: Store,
+  { name, descriptor }: StoredReference,
+  problem: string,
+): ImageDocument {
+  return {
+    schema: "tripod.image/1",
+    reference: familiarSpelling(name),
+    name,
+    digest: descriptor.digest,
+    mediaType: descriptor.mediaType,
+    sizeBytes: store.has(descriptor) ? descriptor.size : 0,
+    manifests: [],
+    problem,
   };
 }
 
@@ -91,7 +113,9 @@ function manifestDocument(
   const parts = manifest === undefined ? [] : [manifest.config, ...manifest.layers];
   for (const part of parts) count(part);
   const configBytes =
-    manifest === undefined ? undefined : store.readDocument(manifest.config, `the config of ${name}`);
+    manifest === undefined || !isImageConfig(manifest.config.mediaType)
+      ? undefined
+      : store.readDocument(manifest.config, `the config of ${name}`);
   const config = configBytes === undefined ? undefined : decodeConfig(configBytes, `the config of ${name}`);
   return {
     digest: entry.digest,

@@ -14,6 +14,8 @@ import { after, before, test } from "node:test";
 import { buildImage } from "../image/build.ts";
 import { readRecipe } from "../image/recipe.ts";
 import { openStore } from "../image/store.ts";
+import { digestOf, hexOf } from "../spec/digest.ts";
+import { mediaTypes } from "../spec/oci.ts";
 import { hostPath } from "../spec/paths.ts";
 import { runCommandLine } from "./cli.ts";
 import { commands } from "./commands.ts";
@@ -120,6 +122,62 @@ test("save and load refuse what cannot be, and leave nothing beside", async () =
   assert.match(garbage.stderr, /tar archive|docker archive/);
   assert.equal((await tripod("load", "-i", join(dir, "nothing"))).status, 125);
   assert.deepEqual(readdirSync(join(root, "lib/images/ingest")), []);
+});
+
+/** An OCI layout of one image whose config says `config`. */
+function layoutWith(config: unknown): string {
+  const dir = mkdtempSync(join(root, "layout-"));
+  mkdirSync(join(dir, "blobs/sha256"), { recursive: true });
+  const blob = (mediaType: string, content: string) => {
+    const bytes = Buffer.from(content);
+    writeFileSync(join(dir, "blobs/sha256", hexOf(digestOf(bytes))), bytes);
+    return { mediaType, digest: digestOf(bytes), size: bytes.byteLength };
+  };
+  const document = { architecture: "amd64", os: "linux", config, rootfs: { type: "layers", diff_ids: [] } };
+  const manifest = blob(
+    mediaTypes.manifest,
+    JSON.stringify({
+      schemaVersion: 2,
+      config: blob(mediaTypes.config, JSON.stringify(document)),
+      layers: [],
+    }),
+  );
+  writeFileSync(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+  writeFileSync(join(dir, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [manifest] }));
+  return dir;
+}
+
+test("an image whose config cannot be understood is refused when it is loaded", async () => {
+  assert.equal((await tripod("load", "-i", layoutWith({ Env: ["A=1"] }), "--name", "sound:1")).status, 0);
+  for (const config of [{ Env: "x" }, { Cmd: "" }]) {
+    const { status, stderr } = await tripod("load", "-i", layoutWith(config), "--name", "bad:1");
+    assert.equal(status, 125);
+    assert.match(stderr, /^tripod: .*the config sha256:[0-9a-f]+: config\.(?:Env|Cmd): .*\nhint: /);
+  }
+  assert.doesNotMatch((await tripod("images")).stdout, /bad/);
+});
+
+test("a damaged image does not hide the others", async () => {
+  const dir = layoutWith({ Env: "x" });
+  const [manifest] = JSON.parse(readFileSync(join(dir, "index.json"), "utf8")).manifests;
+  const store = openStore(hostPath(join(root, "lib")));
+  for (const name of readdirSync(join(dir, "blobs/sha256"))) {
+    const bytes = readFileSync(join(dir, "blobs/sha256", name));
+    await store.put(bytes, { digest: digestOf(bytes), size: bytes.byteLength }, name);
+  }
+  await store.tag("docker.io/library/bad:1", manifest);
+  await store.tag("Not A Reference", manifest);
+  const { status, stdout, stderr } = await tripod("images");
+  assert.equal(status, 0);
+  assert.match(stdout, /^bad:1 +[0-9a-f]{12} +damaged /m);
+  assert.match(stdout, /^guest:latest +[0-9a-f]{12} +spt/m);
+  assert.match(stderr, /^tripod: bad:1 is damaged: .*config\.Env.*\nhint: tripod rmi bad:1, /m);
+  assert.match(stderr, /^hint: tripod rmi [0-9a-f]{12}, /m);
+  const rows = JSON.parse((await tripod("images", "-o", "json")).stdout);
+  assert.deepEqual(Object.keys(rows[0]), Object.keys(documents.image.fields));
+  assert.match(rows.find((row: { reference: string }) => row.reference === "bad:1").problem, /config\.Env/);
+  assert.equal((await tripod("rmi", "bad:1", manifest.digest)).stdout, "bad:1\nNot A Reference\n");
+  assert.equal((await tripod("images")).stderr, "");
 });
 
 test("an archive is neither printed on a terminal nor read from one", async () => {

@@ -2,7 +2,7 @@
 
 import { readdir } from "node:fs/promises";
 import { collectGarbage } from "../image/gc.ts";
-import { familiarName, parseReference } from "../spec/reference.ts";
+import { familiarSpelling } from "../spec/reference.ts";
 import { type Store, openStore } from "../image/store.ts";
 import type { Context } from "../lifecycle/context.ts";
 import { type SandboxView, listSandboxes } from "../lifecycle/store.ts";
@@ -70,7 +70,7 @@ async function untag(
       },
     );
   await store.untag(stored.name);
-  return familiarName(parseReference(stored.name));
+  return familiarSpelling(stored.name);
 }
 
 /** The sandboxes of every namespace: the store is one for all. */

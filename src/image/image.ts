@@ -12,6 +12,7 @@ import {
   decodeIndex,
   decodeManifest,
   documentKind,
+  isImageConfig,
   layerCompression,
 } from "../spec/oci.ts";
 import { type HostPath, type UntrustedPath, untrustedPath } from "../spec/paths.ts";
@@ -82,15 +83,12 @@ function* readEntries(
   }
   const manifest = decodeManifest(bytes, `manifest of ${subject}`);
   // An artifact's config need not be an image config; it is no offer, but it makes nothing else unreadable.
-  if (isNote(descriptor) || isArtifact(manifest)) return yield { descriptor, documents: undefined };
+  if (isNote(descriptor) || !isImageConfig(manifest.config.mediaType))
+    return yield { descriptor, documents: undefined };
   const configBytes = store.readDocument(manifest.config, `config of ${subject}`);
   if (configBytes === undefined) throw missingDocument(subject, "config", manifest.config.digest);
   yield { descriptor, documents: { manifest, config: decodeConfig(configBytes, `config of ${subject}`) } };
 }
-
-const isArtifact = ({ config }: ImageManifest): boolean =>
-  config.mediaType !== "application/vnd.oci.image.config.v1+json" &&
-  config.mediaType !== "application/vnd.docker.container.image.v1+json";
 
 const missingDocument = (subject: string, kind: string, digest: Digest): TripodError =>
   new TripodError("image-corrupt", `${subject}: the ${kind} ${digest} is not in the store`, {

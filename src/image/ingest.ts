@@ -3,7 +3,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBytes } from "../spec/digest.ts";
 import { TripodError } from "../spec/errors.ts";
-import { type Descriptor, decodeIndex, decodeManifest, documentKind, maxDocumentBytes } from "../spec/oci.ts";
+import {
+  type Descriptor,
+  decodeConfig,
+  decodeIndex,
+  decodeManifest,
+  documentKind,
+  isImageConfig,
+  maxDocumentBytes,
+} from "../spec/oci.ts";
+import { isNote } from "./offers.ts";
 import type { Choose } from "./platform.ts";
 import type { Store } from "./store.ts";
 
@@ -53,7 +62,7 @@ export async function ingest(
   const failed = new AbortController();
   const signal =
     options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
-  const gathered: Gathered = { documents: [], blobs: new Map() };
+  const gathered: Gathered = { documents: [], blobs: new Map(), configs: new Set() };
   await gather(store, source, root, options.choose, signal, gathered, maxNesting);
   if (gathered.blobs.size === 0)
     throw new TripodError("no-fit", `${source.subject} has nothing for this machine`, {
@@ -75,7 +84,10 @@ export async function ingest(
   };
   const queue = blobs.values();
   const worker = async (): Promise<void> => {
-    for (const blob of queue) await fetchBlob(store, source, blob, signal, advance);
+    for (const blob of queue) {
+      await fetchBlob(store, source, blob, signal, advance);
+      if (gathered.configs.has(blob.digest)) checkConfig(store, source, blob);
+    }
   };
   try {
     await allOrNone(Array.from({ length: parallel }, worker), failed);
@@ -105,6 +117,15 @@ async function allOrNone(work: readonly Promise<void>[], failed: AbortController
 interface Gathered {
   readonly documents: { readonly descriptor: Descriptor; readonly bytes: Uint8Array }[];
   readonly blobs: Map<string, Descriptor>;
+  /** Digests of those blobs that are configs of images. */
+  readonly configs: Set<string>;
+}
+
+/** A config that cannot be understood is refused while the image has no name yet: afterwards every command on it would fail. */
+function checkConfig(store: Store, source: ContentSource, descriptor: Descriptor): void {
+  const subject = `${source.subject}: the config ${descriptor.digest}`;
+  const bytes = store.readDocument(descriptor, subject);
+  if (bytes !== undefined) decodeConfig(bytes, subject);
 }
 
 async function gather(
@@ -139,6 +160,8 @@ async function gather(
   }
   const manifest = decodeManifest(bytes, subject);
   for (const part of [manifest.config, ...manifest.layers]) into.blobs.set(part.digest, part);
+  if (!isNote(descriptor) && isImageConfig(manifest.config.mediaType))
+    into.configs.add(manifest.config.digest);
 }
 
 async function fetchBlob(

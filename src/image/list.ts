@@ -7,7 +7,7 @@ import { type GcResult, collectGarbage } from "./gc.ts";
 import { type Image, readImage } from "./image.ts";
 import { platformText } from "./offers.ts";
 import { reachable } from "./reachable.ts";
-import { canonicalName, familiarName, parseReference } from "../spec/reference.ts";
+import { canonicalName, familiarSpelling, parseReference } from "../spec/reference.ts";
 import type { Store } from "./store.ts";
 
 /** One row of `images`, and the document of `inspect --type image`. */
@@ -29,7 +29,7 @@ export interface ImageSummary {
 /** All images, by name. A broken image is listed with its problem: one must be able to see and remove it. */
 export function listImages(store: Store): readonly ImageSummary[] {
   return store.references().map(({ name, descriptor }) => {
-    const summary = { name: displayName(name), digest: descriptor.digest };
+    const summary = { name: familiarSpelling(name), digest: descriptor.digest };
     try {
       const image = readImage(store, name, descriptor);
       const sizeBytes = reachable(store, descriptor).reduce((sum, { size }) => sum + size, 0);
@@ -49,14 +49,6 @@ function describe(image: Image): Pick<ImageSummary, "platforms" | "createdAt"> {
   };
 }
 
-function displayName(name: string): string {
-  try {
-    return familiarName(parseReference(name));
-  } catch {
-    return name;
-  }
-}
-
 /**
  * The canonical name of what a user wrote: a reference, or the digest or at least 12 hex digits of it. Throws `image-not-found`, `usage` when
  * several images begin so.
@@ -72,7 +64,7 @@ export function findName(store: Store, text: string): string {
       .map(({ name }) => name);
     const [first, second] = names;
     if (second !== undefined)
-      throw new TripodError("usage", `${text} has several names: ${names.map(displayName).join(", ")}`, {
+      throw new TripodError("usage", `${text} has several names: ${names.map(familiarSpelling).join(", ")}`, {
         hint: "use one of the names",
       });
     if (first !== undefined) return first;
@@ -109,13 +101,17 @@ export async function removeImage(
     const own = documentsBelow(store, found.descriptor.digest);
     const user = options.inUse.find(({ digests }) => digests.some((digest) => own.has(digest)));
     if (user !== undefined)
-      throw new TripodError("image-in-use", `${displayName(name)} is used by the sandbox ${user.sandbox}`, {
-        hint: `tripod rm -f ${user.sandbox}`,
-      });
+      throw new TripodError(
+        "image-in-use",
+        `${familiarSpelling(name)} is used by the sandbox ${user.sandbox}`,
+        {
+          hint: `tripod rm -f ${user.sandbox}`,
+        },
+      );
   }
   await store.untag(name);
   const collected = await collectGarbage(store, { inUse: options.inUse.flatMap(({ digests }) => digests) });
-  return { ...collected, name: displayName(name) };
+  return { ...collected, name: familiarSpelling(name) };
 }
 
 /** The root and the manifests that it names; a broken image has only its root. */

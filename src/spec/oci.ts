@@ -23,6 +23,7 @@ export const mediaTypes = {
   layerZstd: "application/vnd.oci.image.layer.v1.tar+zstd",
   dockerIndex: "application/vnd.docker.distribution.manifest.list.v2+json",
   dockerManifest: "application/vnd.docker.distribution.manifest.v2+json",
+  dockerConfig: "application/vnd.docker.container.image.v1+json",
 } as const;
 
 /** What a descriptor's document is, by its media type. */
@@ -31,6 +32,10 @@ export function documentKind(mediaType: string): "index" | "manifest" | undefine
   if (mediaType === mediaTypes.manifest || mediaType === mediaTypes.dockerManifest) return "manifest";
   return undefined;
 }
+
+/** Whether a manifest's config is an image's; an artifact's may be any document. */
+export const isImageConfig = (mediaType: string): boolean =>
+  mediaType === mediaTypes.config || mediaType === mediaTypes.dockerConfig;
 
 export type LayerCompression = "none" | "gzip" | "zstd";
 

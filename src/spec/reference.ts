@@ -83,6 +83,15 @@ export function canonicalName(reference: Reference): string {
   return `${reference.host}/${reference.path}${tag}${digest}`;
 }
 
+/** The spelling for people of a canonical name; a name that another tool gave and that is no reference stays as it is. */
+export function familiarSpelling(name: string): string {
+  try {
+    return familiarName(parseReference(name));
+  } catch {
+    return name;
+  }
+}
+
 /** The spelling for people: without docker.io and `library/`, where it still reads back as the same image. */
 export function familiarName(reference: Reference): string {
   const name = canonicalName(reference);
