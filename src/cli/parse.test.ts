@@ -95,9 +95,17 @@ test("global flags stand before or after the command; the nearer wins, and both 
   assert.equal(call(["ps"], { TRIPOD_ROOT: "/e", TRIPOD_CONFIG: "/c" }).globals.root, "/e");
   assert.equal(call(["ps"], { TRIPOD_CONFIG: "/c" }).globals.config, "/c");
   assert.equal(call(["ps", "--root", "/b"], { TRIPOD_ROOT: "/e" }).globals.root, "/b");
-  assert.equal(call(["ps"], { TRIPOD_ROOT: "" }).globals.root, undefined);
   assert.equal(call(["--debug", "ps"]).globals.debug, true);
   assert.deepEqual(run(["image", "--root", "/theirs"]).args, ["image", "--root", "/theirs"]);
+});
+
+test("an empty root or configuration is an error that names where it was given, not the default", () => {
+  assert.throws(() => call(["--root", "", "ps"]), /^TripodError: --root is empty$/);
+  assert.throws(() => call(["ps", "--root="]), /--root is empty/);
+  assert.throws(() => call(["ps"], { TRIPOD_ROOT: "" }), /TRIPOD_ROOT is empty/);
+  assert.throws(() => call(["ps"], { TRIPOD_CONFIG: "" }), /TRIPOD_CONFIG is empty/);
+  assert.equal(call(["ps", "--root", "/b"], { TRIPOD_ROOT: "" }).globals.root, "/b");
+  assert.equal(read(["--help"], { TRIPOD_ROOT: "" }).do, "help");
 });
 
 const firstLine = (line: string[]): string => {

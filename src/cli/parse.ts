@@ -53,7 +53,14 @@ export function parse(
   checkCount(command, inner.args, hint);
   const globalText = (flag: string, variable: string): string | undefined => {
     const given = inner.options.get(flag) ?? outer.options.get(flag) ?? env[variable];
-    return typeof given === "string" && given !== "" ? given : undefined;
+    // Nothing is not the default: an unset variable in a script must not reach the system's own state or another policy.
+    if (given === "")
+      throw new TripodError(
+        "usage",
+        `${inner.options.get(flag) === undefined && outer.options.get(flag) === undefined ? variable : `--${flag}`} is empty`,
+        { hint: `give --${flag} a path, or leave out --${flag} and unset ${variable}` },
+      );
+    return typeof given === "string" ? given : undefined;
   };
   return {
     do: "call",

@@ -1,9 +1,9 @@
 /** What every verb needs to know about where it runs. Resolved once, at the start of a command. */
 
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { type HostPath, hostPath } from "../spec/paths.ts";
-import { TripodError } from "../spec/errors.ts";
+import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { Config } from "../spec/config.ts";
 
 /** Where state lives: `run` for what runs (gone after a boot), `lib` for images, layers, networks and facts. */
@@ -28,15 +28,29 @@ export interface Context {
   readonly tree: HostPath;
 }
 
-/** `/run/tripod` and `/var/lib/tripod`, or `run` and `lib` beneath `root`. */
+/**
+ * `/run/tripod` and `/var/lib/tripod`, or `run` and `lib` beneath `root`, as real paths: runc refuses a root file system behind a symbolic
+ * link, and an installation must not have two names. Nothing is made. Throws `usage`.
+ */
 export function rootsOf(root: string | undefined): Roots {
-  if (root === undefined) return { run: hostPath("/run/tripod"), lib: hostPath("/var/lib/tripod") };
-  if (!root.startsWith("/") || root === "/")
+  if (root === undefined) return { run: realRoot("/run/tripod"), lib: realRoot("/var/lib/tripod") };
+  const real = root.startsWith("/") ? realRoot(root) : root;
+  if (!real.startsWith("/") || real === "/")
     throw new TripodError(
       "usage",
       `--root must be an absolute directory other than /, not ${JSON.stringify(root)}`,
     );
-  return { run: hostPath(join(root, "run")), lib: hostPath(join(root, "lib")) };
+  return { run: realRoot(join(real, "run")), lib: realRoot(join(real, "lib")) };
+}
+
+/** The path with its existing part resolved. */
+function realRoot(path: string): HostPath {
+  try {
+    return hostPath(realpathSync.native(path));
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+    return hostPath(join(realRoot(dirname(path)), basename(path)));
+  }
 }
 
 /** The installation that this file belongs to, whether it runs as source or from the bundle. */
