@@ -1,6 +1,7 @@
 /** rmi: removes names of images, and then what nothing needs any more. */
 
 import { readdir } from "node:fs/promises";
+import { stateError } from "../host/state-error.ts";
 import { collectGarbage } from "../image/gc.ts";
 import { familiarSpelling } from "../spec/reference.ts";
 import { type Store, openStore } from "../image/store.ts";
@@ -77,7 +78,7 @@ async function untag(
 async function allSandboxes(context: Context): Promise<SandboxView[]> {
   const entries = await readdir(context.roots.run, { withFileTypes: true }).catch((error: unknown) => {
     if (errnoOf(error) === "ENOENT") return [];
-    throw error;
+    throw stateError(error, `${context.roots.run} cannot be read`);
   });
   const namespaces = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
   const views = await Promise.all(

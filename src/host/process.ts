@@ -1,8 +1,9 @@
 /** Runs other people's programs: never a shell, an explicit environment, a deadline, bounded output, nothing left running. */
 
 import { spawn } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import { constants as osConstants } from "node:os";
+import { statIfSeen } from "./stat-if-seen.ts";
 import { TripodError } from "../spec/errors.ts";
 import { type HostPath, hostPath } from "../spec/paths.ts";
 
@@ -166,8 +167,7 @@ export function which(name: string, dirs: readonly string[]): HostPath | undefin
 }
 
 function isProgram(path: string): boolean {
-  // The common case is absence; `throwIfNoEntry` spares it the price of an exception.
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statIfSeen(path);
   if (stat === undefined || !stat.isFile()) return false;
   try {
     accessSync(path, constants.X_OK);

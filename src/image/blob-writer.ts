@@ -6,7 +6,7 @@ import { type Expected, digestMismatch, digestOfHex, sizeMismatch } from "../spe
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { HostPath } from "../spec/paths.ts";
 import type { Digest } from "../spec/values.ts";
-import { storeError } from "./store-error.ts";
+import { stateError } from "../host/state-error.ts";
 
 export class BlobWriter {
   readonly #file: FileHandle;
@@ -26,7 +26,7 @@ export class BlobWriter {
     try {
       return new BlobWriter(await open(path, "wx+", 0o600), path, target);
     } catch (error) {
-      throw storeError(error, path);
+      throw stateError(error, `${path} cannot be written`);
     }
   }
 
@@ -49,7 +49,7 @@ export class BlobWriter {
         at += bytesWritten;
       }
     } catch (error) {
-      throw storeError(error, this.#path);
+      throw stateError(error, `${this.#path} cannot be written`);
     }
     this.#size += bytes.byteLength;
   }
@@ -88,7 +88,7 @@ export class BlobWriter {
       this.#isOpen = false;
       await rename(this.#path, this.#target(digest));
     } catch (error) {
-      throw storeError(error, this.#path);
+      throw stateError(error, `${this.#path} cannot be written`);
     }
   }
 

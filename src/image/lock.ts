@@ -7,11 +7,12 @@
  * All holders must see each other's pids: one pid namespace, the host's.
  */
 
-import { mkdir, readdir, unlink, writeFile } from "node:fs/promises";
+import { readdir, unlink, writeFile } from "node:fs/promises";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processStartTicks } from "../host/processes.ts";
+import { makeDirectories, stateError } from "../host/state-error.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { HostPath } from "../spec/paths.ts";
 
@@ -31,7 +32,7 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-/** Takes a lock in `dir`, which is made (0700) if missing. Throws `timeout` when others hold it until the deadline. */
+/** Takes a lock in `dir`, which is made (0700) if missing. Throws `timeout` when others hold it until the deadline, and as `stateError`. */
 export async function takeLock(dir: HostPath, options: LockOptions): Promise<Lock> {
   const lock = await tryLock(dir, options);
   if (lock !== undefined) return lock;
@@ -71,9 +72,13 @@ async function announce(dir: HostPath, path: string): Promise<void> {
   try {
     await writeFile(path, "", { mode: 0o600, flag: "wx" });
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    await writeFile(path, "", { mode: 0o600, flag: "wx" });
+    try {
+      if (errnoOf(error) !== "ENOENT") throw error;
+      makeDirectories(dir);
+      await writeFile(path, "", { mode: 0o600, flag: "wx" });
+    } catch (inner) {
+      throw stateError(inner, `${dir} cannot be written`);
+    }
   }
 }
 

@@ -5,7 +5,7 @@
  * which keeps the garbage collection away.
  */
 
-import { lstatSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { lstatSync, readFileSync, renameSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { type HostPath, hostPath } from "../spec/paths.ts";
 import type { Digest } from "../spec/values.ts";
 import { type Lock, takeLock } from "./lock.ts";
 import { BlobWriter } from "./blob-writer.ts";
-import { storeError } from "./store-error.ts";
+import { makeDirectories, stateError } from "../host/state-error.ts";
 
 /** Annotation of `index.json` entries that holds the reference; for us the full canonical name. */
 export const refNameKey = "org.opencontainers.image.ref.name";
@@ -161,7 +161,7 @@ export class Store {
       bytes = readFileSync(path);
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return [];
-      throw error;
+      throw stateError(error, `${path} cannot be read`);
     }
     return decodeIndex(bytes, path).manifests;
   }
@@ -185,13 +185,13 @@ export class Store {
 
   async #prepare(): Promise<void> {
     try {
-      mkdirSync(join(this.root, "blobs", "sha256"), { recursive: true, mode: 0o700 });
-      mkdirSync(this.ingestDir, { recursive: true, mode: 0o700 });
+      makeDirectories(join(this.root, "blobs", "sha256"));
+      makeDirectories(this.ingestDir);
       const layout = join(this.root, "oci-layout");
       if (lstatSync(layout, { throwIfNoEntry: false }) === undefined)
         await this.#replace("oci-layout", '{"imageLayoutVersion":"1.0.0"}');
     } catch (error) {
-      throw storeError(error, this.root);
+      throw stateError(error, `${this.root} cannot be written`);
     }
   }
 
@@ -209,7 +209,7 @@ export class Store {
       renameSync(temporary, join(this.root, name));
       await syncDirectory(this.root);
     } catch (error) {
-      throw storeError(error, join(this.root, name));
+      throw stateError(error, `${join(this.root, name)} cannot be written`);
     }
   }
 }

@@ -18,7 +18,7 @@ import type { Digest } from "../spec/values.ts";
 import type { LayerPair, UnpackOptions } from "./layers.ts";
 import { takeLock } from "./lock.ts";
 import type { Store } from "./store.ts";
-import { storeError } from "./store-error.ts";
+import { stateError } from "../host/state-error.ts";
 import { TarStreamScanner } from "./tar-scan.ts";
 import { readUnpackAnswer } from "./unpack-answer.ts";
 
@@ -47,7 +47,7 @@ export async function unpackOnce(
     try {
       mkdirSync(temporary, { recursive: true, mode: 0o755 });
     } catch (error) {
-      throw storeError(error, temporary);
+      throw stateError(error, `${temporary} cannot be written`);
     }
     try {
       const opaque = await unpackLayer(store, subject, pair, temporary, options);

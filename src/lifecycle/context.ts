@@ -1,7 +1,8 @@
 /** What every verb needs to know about where it runs. Resolved once, at the start of a command. */
 
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { stateError } from "../host/state-error.ts";
 import { type HostPath, hostPath } from "../spec/paths.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { Config } from "../spec/config.ts";
@@ -30,7 +31,8 @@ export interface Context {
 
 /**
  * `/run/tripod` and `/var/lib/tripod`, or `run` and `lib` beneath `root`, as real paths: runc refuses a root file system behind a symbolic
- * link, and an installation must not have two names. Nothing is made. Throws `usage`.
+ * link, and an installation must not have two names. Nothing is made. Throws `usage`, and `state-unwritable` or `not-root` where there can be no
+ * such directories.
  */
 export function rootsOf(root: string | undefined): Roots {
   if (root === undefined) return { run: realRoot("/run/tripod"), lib: realRoot("/var/lib/tripod") };
@@ -43,14 +45,21 @@ export function rootsOf(root: string | undefined): Roots {
   return { run: realRoot(join(real, "run")), lib: realRoot(join(real, "lib")) };
 }
 
+const unusable = (message: string, cause?: unknown): TripodError =>
+  new TripodError("state-unwritable", message, { cause });
+
 /** The path with its existing part resolved. */
 function realRoot(path: string): HostPath {
   try {
-    return hostPath(realpathSync.native(path));
+    const real = realpathSync.native(path);
+    if (statSync(real).isDirectory()) return hostPath(real);
   } catch (error) {
-    if (errnoOf(error) !== "ENOENT") throw error;
-    return hostPath(join(realRoot(dirname(path)), basename(path)));
+    if (errnoOf(error) !== "ENOENT") throw stateError(error, `the state directory ${path} cannot be used`);
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined)
+      return hostPath(join(realRoot(dirname(path)), basename(path)));
+    throw unusable(`${path} is a symbolic link to nothing`, error);
   }
+  throw unusable(`${path}, where state is to be kept, is not a directory`);
 }
 
 /** The installation that this file belongs to, whether it runs as source or from the bundle. */

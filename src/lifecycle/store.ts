@@ -8,6 +8,7 @@ import { mkdir, readFile, readdir, rename, rm, unlink, writeFile } from "node:fs
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { processStartTicks } from "../host/processes.ts";
+import { makeDirectories, stateError } from "../host/state-error.ts";
 import { decodeStateFile } from "../host/warden-decode.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import { type HostPath, hostPath } from "../spec/paths.ts";
@@ -82,25 +83,6 @@ export function checkName(name: string): string {
   });
 }
 
-function unwritable(what: string, error: unknown): TripodError {
-  const code = errnoOf(error);
-  const why = error instanceof Error ? error.message : String(error);
-  if (code === "ENOSPC" || code === "EDQUOT")
-    return new TripodError("disk-full", `${what}: no space left`, {
-      cause: error,
-      hint: "df -h; tripod rmi what is not needed",
-    });
-  if (code === "EACCES" || code === "EPERM")
-    return new TripodError("state-unwritable", `${what}: ${why}`, {
-      cause: error,
-      hint: "run as root, or choose another --root",
-    });
-  return new TripodError("state-unwritable", `${what}: ${why}`, {
-    cause: error,
-    hint: "choose another --root",
-  });
-}
-
 /**
  * Makes a sandbox's directory with its `sandbox.json` and reserves its name. Throws `name-in-use`, `state-unwritable`, `disk-full`; leaves
  * nothing behind then.
@@ -109,13 +91,13 @@ export async function reserve(context: Context, file: SandboxFile): Promise<Host
   const dir = sandboxDir(context, file.id);
   const aside = join(namespaceDir(context), `.new-${process.pid}-${file.id}`);
   try {
-    await makeDirectories(join(namespaceDir(context), "names"));
+    makeDirectories(join(namespaceDir(context), "names"));
     await mkdir(aside, { mode: 0o700 });
     await writeFile(join(aside, "sandbox.json"), JSON.stringify(file), { mode: 0o600 });
     await rename(aside, dir);
   } catch (error) {
     await rm(aside, { recursive: true, force: true });
-    throw unwritable(`making the state directory ${dir}`, error);
+    throw stateError(error, `the state directory ${dir} cannot be made`);
   }
   try {
     await reserveName(context, file);
@@ -126,20 +108,6 @@ export async function reserve(context: Context, file: SandboxFile): Promise<Host
   return dir;
 }
 
-/** As mkdir's `recursive`, which tells a read-only file system as a missing directory. */
-async function makeDirectories(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    if (errnoOf(error) === "EEXIST") return;
-    if (errnoOf(error) !== "ENOENT" || dirname(path) === path) throw error;
-    await makeDirectories(dirname(path));
-    await mkdir(path, { mode: 0o700 }).catch((again: unknown) => {
-      if (errnoOf(again) !== "EEXIST") throw again;
-    });
-  }
-}
-
 async function reserveName(context: Context, file: SandboxFile): Promise<void> {
   const path = nameFile(context, file.name);
   for (let tries = 0; tries < 8; tries++) {
@@ -147,7 +115,8 @@ async function reserveName(context: Context, file: SandboxFile): Promise<void> {
       await writeFile(path, file.id, { flag: "wx", mode: 0o600 });
       return;
     } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw unwritable(`reserving the name ${file.name}`, error);
+      if (errnoOf(error) !== "EEXIST")
+        throw stateError(error, `the name ${file.name} cannot be reserved in ${dirname(path)}`);
     }
     const owner = await readIfThere(path);
     if (owner === undefined) continue;
@@ -175,7 +144,7 @@ export async function updateSandboxFile(dir: HostPath, file: SandboxFile): Promi
     await writeFile(next, JSON.stringify(file), { mode: 0o600 });
     await rename(next, join(dir, "sandbox.json"));
   } catch (error) {
-    throw unwritable(`writing ${dir}/sandbox.json`, error);
+    throw stateError(error, `${dir}/sandbox.json cannot be written`);
   }
 }
 
@@ -194,7 +163,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
   } catch (error) {
     const code = errnoOf(error);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw error;
+    throw stateError(error, `${path} cannot be read`);
   }
 }
 
@@ -234,7 +203,7 @@ export async function listSandboxes(context: Context): Promise<SandboxView[]> {
     entries = await readdir(namespaceDir(context));
   } catch (error) {
     if (errnoOf(error) === "ENOENT") return [];
-    throw error;
+    throw stateError(error, `${namespaceDir(context)} cannot be read`);
   }
   const views = await Promise.all(
     entries.filter((entry) => idPattern.test(entry)).map((id) => viewSandbox(context, id)),

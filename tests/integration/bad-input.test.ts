@@ -219,6 +219,17 @@ const cases: readonly Case[] = [
     says: [/state directory|\/run/, /read-only|EROFS/i],
   },
   {
+    title: "a read-only file system in which no image store was made yet",
+    run: (lab) =>
+      within(lab, `mkdir -p ${lab.root}; mount -t tmpfs -o ro none ${lab.root}`, ["run", "-d", "httpreply"]),
+    says: [/lib\/locks cannot be written/, /read-only/],
+  },
+  {
+    title: "a file where the state directory should be",
+    run: (lab) => lab.tripod(["--root", "/dev/null", "run", "-d", "httpreply"]),
+    says: [/\/dev\/null/, /not a directory/],
+  },
+  {
     title: "a full disk under the images",
     run: (lab) =>
       within(lab, `mkdir -p ${lab.root}/lib; mount -t tmpfs -o size=64k none ${lab.root}/lib`, [

@@ -4,9 +4,10 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
+import { statIfSeen } from "../stat-if-seen.ts";
 import { type HostPath, hostPath } from "../../spec/paths.ts";
 import { type Found, arches } from "../../spec/values.ts";
 import { type NodeFacts, type ProbeInput, type Seen } from "./fact.ts";
@@ -82,7 +83,7 @@ export function cacheKey(input: ProbeInput): readonly string[] {
 /** The facts of a cache that still holds, or undefined. Never throws because of what the file holds. */
 export function readCache(lib: HostPath, key: readonly string[]): NodeFacts | undefined {
   const file = cachePath(lib);
-  const stat = statSync(file, { throwIfNoEntry: false });
+  const stat = statIfSeen(file);
   if (stat === undefined || !stat.isFile() || stat.size > maxBytes) return undefined;
   let content: unknown;
   try {

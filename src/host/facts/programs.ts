@@ -1,9 +1,9 @@
 /** The programs that matter to us, where they are, and which version they say they have. */
 
-import { statSync } from "node:fs";
 import type { HostPath } from "../../spec/paths.ts";
 import type { Arch, Found, MonitorKind, OciRuntimeKind } from "../../spec/values.ts";
 import { TripodError } from "../../spec/errors.ts";
+import { statIfSeen } from "../stat-if-seen.ts";
 import { runProgram, which } from "../process.ts";
 import type { OtherProgram, ProbeInput } from "./fact.ts";
 
@@ -37,7 +37,7 @@ export function findPrograms(input: ProbeInput, arch: Arch): ReadonlyMap<Program
 
 /** Tells two versions of one file apart: path, device, inode, size and times. A missing file has a mark too. */
 export function fileMark(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statIfSeen(path);
   if (stat === undefined) return `${path} -`;
   // A device node's times change with use; its numbers are what it is.
   if (stat.isCharacterDevice()) return `${path} c${stat.rdev} ${stat.ino} ${stat.mode} ${stat.uid}`;
