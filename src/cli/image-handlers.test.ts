@@ -124,8 +124,8 @@ test("save and load refuse what cannot be, and leave nothing beside", async () =
   assert.deepEqual(readdirSync(join(root, "lib/images/ingest")), []);
 });
 
-/** An OCI layout of one image whose config says `config`. */
-function layoutWith(config: unknown): string {
+/** An OCI layout of one image whose config says `config`, with these bytes as layers. */
+function layoutWith(config: unknown, layers: readonly string[] = []): string {
   const dir = mkdtempSync(join(root, "layout-"));
   mkdirSync(join(dir, "blobs/sha256"), { recursive: true });
   const blob = (mediaType: string, content: string) => {
@@ -139,7 +139,7 @@ function layoutWith(config: unknown): string {
     JSON.stringify({
       schemaVersion: 2,
       config: blob(mediaTypes.config, JSON.stringify(document)),
-      layers: [],
+      layers: layers.map((layer) => blob(mediaTypes.layer, layer)),
     }),
   );
   writeFileSync(join(dir, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
@@ -155,6 +155,25 @@ test("an image whose config cannot be understood is refused when it is loaded", 
     assert.match(stderr, /^tripod: .*the config sha256:[0-9a-f]+: config\.(?:Env|Cmd): .*\nhint: /);
   }
   assert.doesNotMatch((await tripod("images")).stdout, /bad/);
+});
+
+test("a load that fails leaves nothing of the image in the store, and all that has a name", async () => {
+  const blobs = () => readdirSync(join(root, "lib/images/blobs/sha256")).toSorted();
+  // What the refused loads before this test put has gone already.
+  assert.equal((await tripod("rmi", "-f", "nothing")).stderr, "");
+  const named = blobs();
+  const dir = layoutWith({ Env: ["A=1"] }, ["good".repeat(1000), "soon corrupt"]);
+  const corrupt = join(dir, "blobs/sha256", hexOf(digestOf(Buffer.from("soon corrupt"))));
+  writeFileSync(corrupt, "now corrupt!");
+  const store = openStore(hostPath(join(root, "lib")));
+  const lease = await store.lease();
+  assert.match((await tripod("load", "-i", dir, "--name", "half:1")).stderr, /digest/);
+  assert.notDeepEqual(blobs(), named, "what another command may rely on stays");
+  await lease.release();
+  assert.match((await tripod("load", "-i", dir, "--name", "half:1")).stderr, /digest/);
+  assert.deepEqual(blobs(), named);
+  writeFileSync(corrupt, "soon corrupt");
+  assert.equal((await tripod("load", "-i", dir, "--name", "half:1")).status, 0);
 });
 
 test("a damaged image does not hide the others", async () => {

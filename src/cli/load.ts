@@ -6,6 +6,7 @@ import { familiarName, parseReference } from "../spec/reference.ts";
 import { openStore } from "../image/store.ts";
 import { TripodError } from "../spec/errors.ts";
 import { hostPath } from "../spec/paths.ts";
+import { collectAfterFailure } from "./collect.ts";
 import type { Invocation } from "./command.ts";
 import { openContext } from "./context.ts";
 import type { LoadOptions } from "./flags.ts";
@@ -13,7 +14,10 @@ import { interruptible } from "./interrupt.ts";
 import { progressLine } from "./progress.ts";
 import { visible } from "./terminal.ts";
 
-/** Prints `<reference> <digest>` for each image, with `quiet` the reference alone. */
+/**
+ * Prints `<reference> <digest>` for each image, with `quiet` the reference alone. What a failed load has put and nothing names goes again;
+ * images of the archive that had got their names before stay.
+ */
 export async function handle({ options, globals, terminal }: Invocation<LoadOptions>): Promise<number> {
   const { input, name } = options;
   const isStream = input === undefined || input === "-";
@@ -37,6 +41,9 @@ export async function handle({ options, globals, terminal }: Invocation<LoadOpti
         terminal.write(options.quiet ? `${reference}\n` : `${reference} ${image.digest}\n`);
       }
       return 0;
+    } catch (error) {
+      await collectAfterFailure(context, store);
+      throw error;
     } finally {
       progress.end();
     }

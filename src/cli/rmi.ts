@@ -1,16 +1,12 @@
 /** rmi: removes names of images, and then what nothing needs any more. */
 
-import { readdir } from "node:fs/promises";
-import { stateError } from "../host/state-error.ts";
-import { collectGarbage } from "../image/gc.ts";
 import { familiarSpelling } from "../spec/reference.ts";
 import { type Store, openStore } from "../image/store.ts";
-import type { Context } from "../lifecycle/context.ts";
-import { type SandboxView, listSandboxes } from "../lifecycle/store.ts";
-import { TripodError, errnoOf } from "../spec/errors.ts";
+import type { SandboxView } from "../lifecycle/store.ts";
+import { TripodError } from "../spec/errors.ts";
 import { formatBytes } from "../spec/units.ts";
-import type { Digest } from "../spec/values.ts";
 import { reportError } from "./cli.ts";
+import { allSandboxes, collectUnused, digestsOf } from "./collect.ts";
 import type { Invocation } from "./command.ts";
 import { openContext } from "./context.ts";
 import type { RmiOptions } from "./flags.ts";
@@ -34,7 +30,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Rm
       status = status === 0 ? exit : status;
     }
   }
-  const result = await collectGarbage(store, { inUse: (await allSandboxes(context)).flatMap(digestsOf) });
+  const result = await collectUnused(context, store);
   if (result.bytes > 0) terminal.note(`freed ${formatBytes(result.bytes)}`);
   return status;
 }
@@ -73,19 +69,3 @@ async function untag(
   await store.untag(stored.name);
   return familiarSpelling(stored.name);
 }
-
-/** The sandboxes of every namespace: the store is one for all. */
-async function allSandboxes(context: Context): Promise<SandboxView[]> {
-  const entries = await readdir(context.roots.run, { withFileTypes: true }).catch((error: unknown) => {
-    if (errnoOf(error) === "ENOENT") return [];
-    throw stateError(error, `${context.roots.run} cannot be read`);
-  });
-  const namespaces = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith("."));
-  const views = await Promise.all(
-    namespaces.map(({ name }) => listSandboxes({ ...context, namespace: name })),
-  );
-  return views.flat();
-}
-
-const digestsOf = ({ file }: SandboxView): readonly Digest[] =>
-  file.image.index === undefined ? [file.image.manifest] : [file.image.manifest, file.image.index];

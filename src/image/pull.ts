@@ -49,7 +49,10 @@ export async function resolveImage(store: Store, reference: string, options: Res
   return pullImage(store, reference, options);
 }
 
-/** Fetches the image anew from its registry; what is already in the store is not transferred again. Throws as `resolveImage`. */
+/**
+ * Fetches the image anew from its registry; what is already in the store is not transferred again, that of a pull that failed included: blobs
+ * that came whole stay until a collection. Throws as `resolveImage`.
+ */
 export async function pullImage(store: Store, reference: string, options: PullOptions): Promise<Image> {
   const parsed = parseReference(reference);
   // Loaded only here: a start from the store must not pay for it.
