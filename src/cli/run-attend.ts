@@ -10,11 +10,15 @@ const kill = 9;
 /** How long the warden may take to undo what it made once the workload has ended. */
 const undoDeadlineMs = 60_000;
 
-/** Resolves with the workload's exit status when it has ended and what was made for it is undone. */
+/**
+ * Resolves with the workload's exit status when it has ended and what was made for it is undone. Our own terminal passes every key on as it is only when the
+ * workload reads them (`interactive`): otherwise Ctrl-C stays a signal, which nobody else would heed.
+ */
 export async function attend(
   { file, warden }: Running,
   terminal: Terminal,
   { take }: Interruption,
+  { interactive }: { readonly interactive: boolean },
 ): Promise<number> {
   const closed = new Promise<void>((resolve) => (warden.onClose = resolve));
   let asked = 0;
@@ -27,7 +31,7 @@ export async function attend(
   const onResize = (): void => {
     warden.resize(process.stdout.rows, process.stdout.columns).catch(() => {});
   };
-  const raw = file.terminal && terminal.inputIsTerminal;
+  const raw = interactive && file.terminal && terminal.inputIsTerminal;
   take(onSignal);
   if (file.terminal && terminal.isTerminal) process.stdout.on("resize", onResize);
   if (raw) process.stdin.setRawMode(true);

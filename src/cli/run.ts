@@ -66,7 +66,7 @@ async function run(
     terminal.write(`${running.file.id}\n`);
     return 0;
   }
-  return attend(running, terminal, interruption);
+  return attend(running, terminal, interruption, request);
 }
 
 /** The stages go to stderr: stdout is the workload's. */
