@@ -10,9 +10,11 @@ import { flagForm, flagHelp, usageLine } from "../src/cli/help.ts";
 import { placeholders } from "../src/guest/boot-line.ts";
 import { monitors, solo5Programs } from "../src/monitor/index.ts";
 import { reasonTable } from "../src/select/reasons.ts";
+import { leastContainerBytes } from "../src/select/select.ts";
 import { ownKeys } from "../src/spec/annotations.ts";
 import { defaultOrder } from "../src/spec/config.ts";
 import { errorTable } from "../src/spec/errors.ts";
+import { exactSize } from "../src/spec/units.ts";
 import { vectorFiles } from "../src/spec/vectors.ts";
 
 const root = dirname(import.meta.dirname);
@@ -168,7 +170,7 @@ function selectionPage() {
       ),
     ),
     "",
-    "Containers run by `runc` or `crun`, whichever is seen to work.",
+    `Containers run by \`runc\` or \`crun\`, whichever is seen to work. ${exactSize(leastContainerBytes)} is the least memory of a container.`,
     "",
     "## Reasons against",
     "",

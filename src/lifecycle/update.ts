@@ -1,6 +1,9 @@
 /** update: new limits for a container that runs, by its own runtime. */
 
+import { leastContainerBytes } from "../select/select.ts";
+import { TripodError } from "../spec/errors.ts";
 import { present } from "../spec/present.ts";
+import { exactSize } from "../spec/units.ts";
 import { askRuntime, requireContainer } from "./oci-runtime.ts";
 import { cpuQuota } from "./compose.ts";
 import { type SandboxView, updateSandboxFile } from "./store.ts";
@@ -13,13 +16,19 @@ export interface NewLimits {
 
 /**
  * Sets those limits that are given; the others stay. Returns the runtime's exit status. Throws `exec-refused` for what is no container (a monitor's limits are sized for its
- * guest, whose memory cannot change while it runs), `sandbox-busy` for what does not run.
+ * guest, whose memory cannot change while it runs), `sandbox-busy` for what does not run, `memory-too-small`.
  */
 export async function updateSandbox(
   view: SandboxView,
   { memoryBytes, cpus, pids }: NewLimits,
 ): Promise<number> {
   requireContainer(view, "its limits are those of its guest, and stay as they are while it runs");
+  if (memoryBytes !== undefined && memoryBytes < leastContainerBytes)
+    throw new TripodError(
+      "memory-too-small",
+      `a container needs ${exactSize(leastContainerBytes)} of memory, ${exactSize(memoryBytes)} was asked for`,
+      { hint: `-m ${exactSize(leastContainerBytes)}` },
+    );
   const { file } = view;
   const quota = cpus === undefined ? undefined : cpuQuota(cpus);
   const words: string[] = [];

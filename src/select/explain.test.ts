@@ -86,6 +86,10 @@ test("when nothing fits, the error has the most telling code, every reason and a
   const memory = error({ wish: { mode: "unikernel", memoryBytes: 1024 }, offers: [sptOffer] });
   assert.equal(memory.code, "memory-too-small");
   assert.equal(memory.hint, "-m 4Mi");
+  const limit = error({ wish: { mode: "auto", memoryBytes: 1 << 20 }, offers: [containerOffer] });
+  assert.equal(limit.code, "memory-too-small");
+  assert.match(limit.message, /it needs 6Mi of memory, 1Mi was asked for/);
+  assert.equal(limit.hint, "-m 6Mi");
   const mode = error({ wish: { mode: "unikernel" }, offers: [containerOffer] });
   assert.equal(mode.code, "no-fit");
   assert.match(mode.message, /does not run as a unikernel here: it offers container$/);

@@ -82,7 +82,7 @@ export const reasonTable = {
     remedy: () => "mount cgroups, e.g. mount -t cgroup2 none /sys/fs/cgroup",
   },
   "memory-too-small": {
-    says: (need) => `the guest needs ${need}`,
+    says: (need) => `it needs ${need}`,
     remedy: (need) => `-m ${need.split(" ")[0] ?? need}`,
   },
   "memory-too-large": {

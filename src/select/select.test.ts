@@ -30,7 +30,7 @@ import {
 } from "../spec/values.ts";
 import { matchesPattern } from "./demand.ts";
 import { reasonTable } from "./reasons.ts";
-import { type SelectInput, select } from "./select.ts";
+import { type SelectInput, leastContainerBytes, select } from "./select.ts";
 
 // Declared as the drivers declare themselves; src/monitor has the real ones, which select may not import.
 const supports: Supports = [
@@ -132,6 +132,11 @@ test("each refusal has its own reason", () => {
   assert.equal(code(having({ tun: false }), "spt"), "tun-missing");
   assert.equal(code(having({ cgroups: "none" }), "runc"), "cgroups-missing");
   assert.equal(code({ wish: { mode: "auto", memoryBytes: 1024 } }, "spt"), "memory-too-small");
+  assert.equal(
+    code({ wish: { mode: "auto", memoryBytes: leastContainerBytes - 1 } }, "runc"),
+    "memory-too-small",
+  );
+  assert.equal(code({ wish: { mode: "auto", memoryBytes: leastContainerBytes } }, "runc"), undefined);
   assert.equal(code({ wish: { mode: "auto", memoryBytes: 2 ** 40 } }, "runc"), "memory-too-large");
   assert.equal(code(having({ kvm: { can: "none", evidence: "" } }), "hvt"), "kvm-none");
   assert.equal(code(having({ kvm: { can: "none", evidence: "" } }), "qemu"), "emulation-forbidden");

@@ -44,6 +44,9 @@ export interface SelectInput {
   readonly supports: Supports;
 }
 
+/** Bytes below which no container is made: docker's least. A runtime's own process needs two to three of them before the program begins. */
+export const leastContainerBytes = 6 * 1024 * 1024;
+
 type Runner = MonitorKind | OciRuntimeKind;
 type Speed = FittingVerdict["speed"];
 
@@ -142,10 +145,12 @@ function howItRuns(input: SelectInput, offer: Offer, by: Runner): Speed | Reason
 }
 
 function asContainer({ facts, wish }: SelectInput, by: Runner): Speed | Reason {
+  const tooSmall = belowLeast(wish, leastContainerBytes);
+  if (tooSmall !== undefined) return tooSmall;
   const found = ociRuntimeKinds.find((kind) => kind === by);
   const program = found === undefined ? { missing: `${by} is no OCI runtime` } : facts.ociRuntimes[found];
   if ("missing" in program) return reason("runtime-missing", program.missing);
-  return againstMemory(facts, wish, undefined) ?? "process";
+  return aboveMachine(facts, wish.memoryBytes) ?? "process";
 }
 
 function asUnikernel(
@@ -163,7 +168,9 @@ function asUnikernel(
   const hasNet = (offer.netDevices?.length ?? 0) > 0;
   if (hasNet && features.taps === "none") return reason("program-no-network", by);
   if (hasNet && !facts.tun) return reason("tun-missing", by);
-  const memory = againstMemory(facts, wish, offer.minMemoryBytes);
+  const memory =
+    belowLeast(wish, offer.minMemoryBytes) ??
+    aboveMachine(facts, Math.max(offer.minMemoryBytes ?? 0, wish.memoryBytes ?? 0));
   if (memory !== undefined) return memory;
   return speedWith(features.kvm, facts.kvm, { asked: wish.monitor === by, policy, by });
 }
@@ -182,11 +189,16 @@ function speedWith(
   return asked || policy.allowEmulation ? "emulated" : reason("emulation-forbidden", by);
 }
 
-function againstMemory(facts: Facts, wish: Wish, minBytes: number | undefined): Reason | undefined {
-  const wanted = wish.memoryBytes;
-  if (minBytes !== undefined && wanted !== undefined && wanted < minBytes)
-    return reason("memory-too-small", `${exactSize(minBytes)} of memory, ${exactSize(wanted)} was asked for`);
-  if (Math.max(minBytes ?? 0, wanted ?? 0) > facts.memoryBytes)
-    return reason("memory-too-large", formatBytes(facts.memoryBytes));
-  return undefined;
+function belowLeast({ memoryBytes }: Wish, leastBytes: number | undefined): Reason | undefined {
+  if (leastBytes === undefined || memoryBytes === undefined || memoryBytes >= leastBytes) return undefined;
+  return reason(
+    "memory-too-small",
+    `${exactSize(leastBytes)} of memory, ${exactSize(memoryBytes)} was asked for`,
+  );
+}
+
+function aboveMachine(facts: Facts, wantedBytes: number | undefined): Reason | undefined {
+  return (wantedBytes ?? 0) > facts.memoryBytes
+    ? reason("memory-too-large", formatBytes(facts.memoryBytes))
+    : undefined;
 }

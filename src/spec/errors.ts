@@ -88,7 +88,7 @@ export const errorTable = {
   "memory-too-small": entry(
     "user",
     125,
-    "The guest does not fit into the memory asked for.",
+    "The memory asked for is less than the guest or a container needs.",
     "give it more: -m 64m",
   ),
   "memory-invalid": entry(
