@@ -6,7 +6,7 @@ import { sandboxFile } from "../spec/fixtures.ts";
 import { hostPath } from "../spec/paths.ts";
 import type { PortMapping } from "../spec/plan.ts";
 import type { SandboxFile } from "../spec/values.ts";
-import { claimPorts, settlePorts } from "./ports.ts";
+import { claimPorts, foreignRules, settlePorts } from "./ports.ts";
 import type { SandboxView } from "./store.ts";
 
 const tcp = (hostPort: number, hostIp?: string): PortMapping => ({
@@ -42,6 +42,35 @@ test("one port published twice is refused before anything is bound", async () =>
 
 test("an address that the machine does not have is named", async () => {
   await assert.rejects(claimPorts([tcp(0, "203.0.113.7")]), /203\.0\.113\.7/);
+});
+
+test("a port that a network rule of another installation has is refused, and never chosen", async () => {
+  const rule = { protocol: "tcp", firstPort: 18_990, lastPort: 18_990 } as const;
+  await assert.rejects(claimPorts([tcp(18_990)], [rule]), (error: unknown) => {
+    assert.ok(error instanceof TripodError);
+    assert.equal(error.code, "port-in-use");
+    assert.match(error.message, /18990\/tcp .*network rule of another installation/);
+    assert.match(error.hint, /-p 18991:80/);
+    return true;
+  });
+  assert.equal((await claimPorts([tcp(18_990)], [{ ...rule, protocol: "udp" }]))[0]?.hostPort, 18_990);
+  const elsewhere = [{ ...rule, hostIp: "192.0.2.1" }];
+  assert.equal((await claimPorts([tcp(18_990, "127.0.0.1")], elsewhere))[0]?.hostPort, 18_990);
+  await assert.rejects(claimPorts([tcp(18_990)], elsewhere), /18990/);
+  const allButFew = [{ ...rule, firstPort: 1, lastPort: 65_535, hostIp: "192.0.2.1" }];
+  await assert.rejects(claimPorts([tcp(0)], allButFew), /no free host port/);
+  const chosen = await claimPorts([tcp(0)], [{ ...rule, firstPort: 1, lastPort: 45_000 }]);
+  assert.ok((chosen[0]?.hostPort ?? 0) > 45_000);
+});
+
+test("the rules of our own sandboxes are not another installation's", async () => {
+  const own = at("01", "a", []);
+  const rule = { protocol: "tcp", firstPort: 20_001, lastPort: 20_001 } as const;
+  const rules = await foreignRules(
+    async () => [running(own)],
+    async () => [{ ...rule, containerId: own.id }, { ...rule, containerId: "b".repeat(32) }, rule],
+  );
+  assert.deepEqual(rules, [{ ...rule, containerId: "b".repeat(32) }, rule]);
 });
 
 const at = (time: string, id: string, ports: readonly PortMapping[]): SandboxFile => ({

@@ -2,6 +2,7 @@
 
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
+import type { PortRule } from "../host/port-rules.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { PortMapping } from "../spec/plan.ts";
 import type { SandboxFile } from "../spec/values.ts";
@@ -9,21 +10,71 @@ import type { SandboxView } from "./store.ts";
 
 const anyAddress = new Set([undefined, "0.0.0.0", "::"]);
 
+/** How often ports that we choose are chosen anew because another start chose the same, or a rule has them. */
+const mostChoices = 50;
+
 const meet = (a: PortMapping, b: PortMapping): boolean =>
   a.hostPort === b.hostPort &&
   a.protocol === b.protocol &&
   (anyAddress.has(a.hostIp) || anyAddress.has(b.hostIp) || a.hostIp === b.hostIp);
 
-/** Checks each port against the host's listeners and gives every host port of 0 a free one. Throws `port-in-use`, `usage`. */
-export async function claimPorts(ports: readonly PortMapping[]): Promise<PortMapping[]> {
+const has = (rule: PortRule, port: PortMapping): boolean =>
+  rule.protocol === port.protocol &&
+  rule.firstPort <= port.hostPort &&
+  port.hostPort <= rule.lastPort &&
+  (rule.hostIp === undefined || anyAddress.has(port.hostIp) || rule.hostIp === port.hostIp);
+
+/** The rules that are not of our own sandboxes, which `settlePorts` knows better: it names them, and the stopped have none. */
+export async function foreignRules(
+  sandboxes: () => Promise<readonly SandboxView[]>,
+  rules: () => Promise<readonly PortRule[]>,
+): Promise<readonly PortRule[]> {
+  // One that goes meanwhile is in the first list, one that comes in the second.
+  const before = await sandboxes();
+  const found = await rules();
+  if (found.length === 0) return found;
+  const own = new Set([...before, ...(await sandboxes())].map(({ file }) => file.id));
+  return found.filter(({ containerId }) => containerId === undefined || !own.has(containerId));
+}
+
+/**
+ * Checks each port against the host's listeners and the network rules of others, and gives every host port of 0 a free one. Throws `port-in-use`,
+ * `usage`.
+ */
+export async function claimPorts(
+  ports: readonly PortMapping[],
+  rules: readonly PortRule[] = [],
+): Promise<PortMapping[]> {
   const claimed: PortMapping[] = [];
   for (const port of ports) {
     const twin = claimed.find((other) => port.hostPort !== 0 && meet(port, other));
     if (twin !== undefined)
       throw new TripodError("usage", `host port ${port.hostPort}/${port.protocol} is published twice`);
-    claimed.push({ ...port, hostPort: await (port.protocol === "tcp" ? bindTcp(port) : bindUdp(port)) });
+    claimed.push(await claim(port, rules));
   }
   return claimed;
+}
+
+/** The port as it can be had, chosen anew while a rule has what the kernel chose. */
+async function claim(port: PortMapping, rules: readonly PortRule[]): Promise<PortMapping> {
+  for (let choice = 1; choice <= mostChoices; choice++) {
+    const hostPort = await (port.protocol === "tcp" ? bindTcp(port) : bindUdp(port));
+    const bound = { ...port, hostPort };
+    if (!rules.some((rule) => has(rule, bound))) return bound;
+    if (port.hostPort !== 0)
+      throw new TripodError(
+        "port-in-use",
+        `host port ${hostPort}/${port.protocol} is published by a network rule of another installation`,
+        {
+          hint: `iptables -t nat -S shows the rule; or publish another port: -p ${hostPort + 1}:${port.guestPort}`,
+        },
+      );
+  }
+  throw new TripodError(
+    "port-in-use",
+    `no free host port was found for ${port.guestPort}/${port.protocol}: network rules of other installations have all that were tried`,
+    { hint: `iptables -t nat -S shows the rules; or name a port: -p PORT:${port.guestPort}` },
+  );
 }
 
 /** A port of ours that another sandbox has. */
@@ -53,18 +104,16 @@ export function findClash(
   return undefined;
 }
 
-/** How often ports that we choose are chosen anew because another start chose the same. */
-const mostChoices = 50;
-
 /**
  * Makes sure that no other sandbox has our ports: one that was asked for and is taken is refused, one that we chose is chosen anew. `publish` makes the new choice
- * visible to others. Throws `port-in-use`.
+ * visible to others; `rules` are those of other installations. Throws `port-in-use`.
  */
 export async function settlePorts(
   asked: readonly PortMapping[],
   first: SandboxFile,
   others: () => Promise<readonly SandboxView[]>,
   publish: (file: SandboxFile) => Promise<void>,
+  rules: readonly PortRule[] = [],
 ): Promise<SandboxFile> {
   let file = first;
   for (let choice = 1; file.ports.length > 0; choice++) {
@@ -79,7 +128,7 @@ export async function settlePorts(
           hint: `tripod rm -f ${other.name}, or publish another port: -p ${port.hostPort + 1}:${port.guestPort}`,
         },
       );
-    file = { ...file, ports: await claimPorts(asked) };
+    file = { ...file, ports: await claimPorts(asked, rules) };
     await publish(file);
   }
   return file;

@@ -6,6 +6,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensureNetwork } from "../host/network.ts";
+import { readPortRules } from "../host/port-rules.ts";
 import { type WardenConnection, startWarden } from "../host/warden.ts";
 import type { Image } from "../image/image.ts";
 import type { Store } from "../image/store.ts";
@@ -20,11 +21,19 @@ import { compose, sizeOf } from "./compose.ts";
 import { type Context, sandboxDir } from "./context.ts";
 import type { Decided } from "./decide.ts";
 import { madeUpName } from "./names.ts";
-import { claimPorts, settlePorts } from "./ports.ts";
+import { claimPorts, foreignRules, settlePorts } from "./ports.ts";
 import { removeSandbox } from "./remove.ts";
 import type { RunRequest } from "./request.ts";
 import type { Stages } from "./stages.ts";
-import { checkName, listSandboxes, newId, reserve, updateSandboxFile, viewSandbox } from "./store.ts";
+import {
+  type SandboxView,
+  checkName,
+  listSandboxes,
+  newId,
+  reserve,
+  updateSandboxFile,
+  viewSandbox,
+} from "./store.ts";
 
 /** The first uid of monitors; each sandbox has one of the 2^24 from here, by its id. Distributions hand out none up here. */
 const firstUid = 0x7000_0000;
@@ -156,7 +165,9 @@ export async function runSandbox(prepared: Prepared): Promise<Running> {
   const draft = sandboxFileOf(prepared, chosen);
   checkNetwork(prepared, draft);
   if (draft.network !== "none") await ensureNetwork(context.roots.lib, draft.network);
-  const file: SandboxFile = { ...draft, ports: await claimPorts(draft.ports) };
+  const others = (): Promise<SandboxView[]> => listSandboxes(context);
+  const rules = draft.ports.length === 0 ? [] : await foreignRules(others, readPortRules);
+  const file: SandboxFile = { ...draft, ports: await claimPorts(draft.ports, rules) };
   const input = await composeWith(prepared, chosen, file);
   stages.end("layers");
   signal.throwIfAborted();
@@ -165,8 +176,9 @@ export async function runSandbox(prepared: Prepared): Promise<Running> {
     const settled = await settlePorts(
       draft.ports,
       file,
-      () => listSandboxes(context),
+      others,
       (next) => updateSandboxFile(sandboxDir(context, file.id), next),
+      rules,
     );
     return await carryOut(prepared, settled, { ...input, sandbox: settled });
   } catch (error) {
