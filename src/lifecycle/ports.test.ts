@@ -6,7 +6,7 @@ import { sandboxFile } from "../spec/fixtures.ts";
 import { hostPath } from "../spec/paths.ts";
 import type { PortMapping } from "../spec/plan.ts";
 import type { SandboxFile } from "../spec/values.ts";
-import { claimPorts, foreignRules, settlePorts } from "./ports.ts";
+import { claimPorts, foreignRules, refuseUnreachable, settlePorts } from "./ports.ts";
 import type { SandboxView } from "./store.ts";
 
 const tcp = (hostPort: number, hostIp?: string): PortMapping => ({
@@ -71,6 +71,21 @@ test("the rules of our own sandboxes are not another installation's", async () =
     async () => [{ ...rule, containerId: own.id }, { ...rule, containerId: "b".repeat(32) }, rule],
   );
   assert.deepEqual(rules, [{ ...rule, containerId: "b".repeat(32) }, rule]);
+});
+
+test("an IPv6 address of the host is refused on our own bridge, which has none, and left to an operator's network", () => {
+  assert.throws(
+    () => refuseUnreachable([tcp(80), tcp(19_009, "::1")], "bridge"),
+    (error: unknown) => {
+      assert.ok(error instanceof TripodError);
+      assert.equal(error.code, "usage");
+      assert.match(error.message, /\[::1\]:19009.*IPv4/);
+      assert.match(error.hint, /-p 127\.0\.0\.1:19009:80/);
+      return true;
+    },
+  );
+  refuseUnreachable([tcp(80, "127.0.0.1")], "bridge");
+  refuseUnreachable([tcp(19_009, "::1")], "ipv6lab");
 });
 
 const at = (time: string, id: string, ports: readonly PortMapping[]): SandboxFile => ({

@@ -18,6 +18,22 @@ const meet = (a: PortMapping, b: PortMapping): boolean =>
   a.protocol === b.protocol &&
   (anyAddress.has(a.hostIp) || anyAddress.has(b.hostIp) || a.hostIp === b.hostIp);
 
+/** Throws `usage` for a port at an IPv6 address of the host where the network is our own bridge: its sandboxes have IPv4 alone, so nothing would answer. */
+export function refuseUnreachable(ports: readonly PortMapping[], network: string): void {
+  if (network !== "bridge") return;
+  const port = ports.find(({ hostIp }) => hostIp?.includes(":") === true);
+  if (port === undefined) return;
+  const { hostIp = "", hostPort, guestPort } = port;
+  const ipv4 = hostIp === "::1" ? "127.0.0.1:" : "";
+  throw new TripodError(
+    "usage",
+    `host port [${hostIp}]:${hostPort}/${port.protocol} cannot be published: the network bridge has IPv4 only`,
+    {
+      hint: `publish it at an IPv4 address: -p ${ipv4}${hostPort}:${guestPort}; or --network NAME, a CNI list of your own with IPv6`,
+    },
+  );
+}
+
 const has = (rule: PortRule, port: PortMapping): boolean =>
   rule.protocol === port.protocol &&
   rule.firstPort <= port.hostPort &&

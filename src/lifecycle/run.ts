@@ -21,7 +21,7 @@ import { compose, sizeOf } from "./compose.ts";
 import { type Context, sandboxDir } from "./context.ts";
 import type { Decided } from "./decide.ts";
 import { madeUpName } from "./names.ts";
-import { claimPorts, foreignRules, settlePorts } from "./ports.ts";
+import { claimPorts, foreignRules, refuseUnreachable, settlePorts } from "./ports.ts";
 import { removeSandbox } from "./remove.ts";
 import type { RunRequest } from "./request.ts";
 import type { Stages } from "./stages.ts";
@@ -107,6 +107,7 @@ function checkNetwork({ decided, request }: Prepared, file: SandboxFile): void {
       });
     return;
   }
+  refuseUnreachable(file.ports, file.network);
   if (decided.facts.cniPluginDirs.length === 0)
     throw new TripodError(
       "network-failed",
