@@ -17,6 +17,20 @@ test("the end of a workload is known although its warden was gone before anybody
   assert.equal((await connection.exited()).exitCode, 3);
 });
 
+test("what the OCI runtime refuses to create is not blamed on the machine", async () => {
+  const [ours, wardens] = duplexPair();
+  const connection = new WardenConnection(ours);
+  const asked = connection.start();
+  const error = { code: "step-failed", message: "runc cannot create the container", step: "oci", index: 3 };
+  wardens.end(`${JSON.stringify({ id: 1, error })}\n`);
+  await assert.rejects(asked, (raised: unknown) => {
+    assert.ok(raised instanceof TripodError);
+    assert.equal(raised.code, "step-failed");
+    assert.match(raised.hint, /^look at the image and/);
+    return true;
+  });
+});
+
 test("a warden that goes without a word is an error, for the owner and for whoever asks", async () => {
   const [ours, wardens] = duplexPair();
   const connection = new WardenConnection(ours);

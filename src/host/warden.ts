@@ -43,7 +43,14 @@ function raise(error: WardenError, doing: string): TripodError {
     case "gone":
       return new TripodError("warden-gone", text);
     case "step-failed":
-      return new TripodError("step-failed", text);
+      // `decide` has seen the runtime work here: what it refuses now is what this image or this request gave it.
+      return new TripodError(
+        "step-failed",
+        text,
+        error.step === "oci"
+          ? { hint: "look at the image and at what was asked for: the OCI runtime refused one of them" }
+          : {},
+      );
     default:
       return new TripodError("bug", text);
   }
