@@ -123,6 +123,13 @@ test("volumes come after ours, parents before children, and take the place of ou
     "ro",
   ]);
   const twice = { source: hostPath("/a"), target: sandboxPath("/x"), readonly: false };
+  for (const target of ["/", "/proc", "/sys", "/dev"])
+    refuses("usage", new RegExp(`cannot take the place of ${target}$`), () =>
+      bundleConfig({
+        ...input,
+        volumes: [{ source: hostPath("/srv"), target: sandboxPath(target), readonly: false }],
+      }),
+    );
   refuses("usage", /two volumes/, () => bundleConfig({ ...input, volumes: [twice, twice] }));
   refuses("usage", /place of \//, () =>
     bundleConfig({ ...input, volumes: [{ ...twice, target: sandboxPath("/") }] }),

@@ -98,7 +98,7 @@ const maskedPaths = [
 ];
 const readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/** Builds the configuration. Throws `usage` when nothing names a program, two mounts share a target, or a variable is malformed. */
+/** Builds the configuration. Throws `usage` when nothing names a program, two mounts share a target, one takes the place of what the runtime needs, or a variable is malformed. */
 export function bundleConfig(input: BundleInput): OciConfig {
   const { image, wish, user } = input;
   return {
@@ -151,6 +151,9 @@ function withDefaults(env: readonly string[], { hostname, terminal }: BundleInpu
   return [...defaults.filter((entry) => !has(entry)), ...env];
 }
 
+/** What the runtime itself makes and needs in every container. */
+const neededTargets: ReadonlySet<string> = new Set(["/", "/proc", "/sys", "/dev"]);
+
 const depth = ({ destination }: OciMount): number => destination.split("/").length;
 
 function mountsOf({ volumes, tmpfs, files }: BundleInput): OciMount[] {
@@ -168,8 +171,11 @@ function mountsOf({ volumes, tmpfs, files }: BundleInput): OciMount[] {
     throw new TripodError("usage", `two volumes are to be mounted at ${twice}`, {
       hint: "leave one of them out",
     });
-  const root = targets.find((target) => target === "/");
-  if (root !== undefined) throw new TripodError("usage", "a volume cannot take the place of /");
+  const needed = targets.find((target) => neededTargets.has(target));
+  if (needed !== undefined)
+    throw new TripodError("usage", `a volume cannot take the place of ${needed}`, {
+      hint: "mount it elsewhere: -v SOURCE:/data",
+    });
   const free = ({ destination }: OciMount): boolean => !targets.includes(destination);
   const own = files.map(({ source, target }) => mount(target, "bind", source, "rbind,rprivate,rw"));
   return [
