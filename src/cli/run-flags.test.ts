@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TripodError } from "../spec/errors.ts";
-import { parsePorts } from "./run-flags.ts";
+import { parseHostname, parsePorts } from "./run-flags.ts";
 
 test("published ports are read as docker's", () => {
   const read = {
@@ -35,5 +35,31 @@ test("what is no port mapping is refused by name", () => {
         error.code === "usage" &&
         error.message.includes(JSON.stringify(text)),
       text,
+    );
+});
+
+test("a host name is letters, digits, hyphens and dots, as long as the kernel takes", () => {
+  const label = "a".repeat(63);
+  for (const name of ["web", "web-1.example.org", "7", "WEB", label]) assert.equal(parseHostname(name), name);
+  for (const name of [
+    "",
+    "-web",
+    "web-",
+    "a..b",
+    "web.",
+    "a b",
+    "web\n127.0.0.1 evil",
+    "a_b",
+    "wéb",
+    `${label}a`,
+    `${label}.b`,
+  ])
+    assert.throws(
+      () => parseHostname(name),
+      (error: unknown) =>
+        error instanceof TripodError &&
+        error.code === "usage" &&
+        /--hostname: .*no host name/.test(error.message),
+      JSON.stringify(name),
     );
 });

@@ -1,4 +1,4 @@
-/** The flags of `run` that have a form of their own: ports, volumes, labels. */
+/** The flags of `run` that have a form of their own: ports, volumes, labels, the host name. */
 
 import { realpathSync } from "node:fs";
 import { isIP } from "node:net";
@@ -93,4 +93,17 @@ export function parseLabels(given: readonly string[]): Record<string, string> {
       return [key, at < 0 ? "" : text.slice(at + 1)];
     }),
   );
+}
+
+/** Bytes that Linux takes as a host name (`HOST_NAME_MAX`). */
+const maxHostnameBytes = 64;
+
+const isLabel = (label: string): boolean => /^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$/.test(label);
+
+/** Labels of letters, digits and hyphens (RFC 1123), of at most 63 each; it is written into files of the sandbox. Throws `usage`. */
+export function parseHostname(text: string): string {
+  if (text.length <= maxHostnameBytes && text.split(".").every(isLabel)) return text;
+  throw new TripodError("usage", `--hostname: ${JSON.stringify(text.slice(0, 80))} is no host name`, {
+    hint: `letters, digits, hyphens and dots, at most ${maxHostnameBytes}: --hostname web-1`,
+  });
 }

@@ -16,7 +16,7 @@ import { imageFor } from "./image-for.ts";
 import { type Interruption, interruptible } from "./interrupt.ts";
 import { printAnswer } from "./output.ts";
 import { attend } from "./run-attend.ts";
-import { parseLabels, parsePorts, parseVolumes } from "./run-flags.ts";
+import { parseHostname, parseLabels, parsePorts, parseVolumes } from "./run-flags.ts";
 import { printDryRun } from "./run-dry.ts";
 import type { Terminal } from "./terminal.ts";
 import { wishOf } from "./wish.ts";
@@ -137,7 +137,7 @@ function requestOf(
       entrypoint: options.entrypoint,
       user: options.user,
       workdir: options.workdir,
-      hostname: options.hostname,
+      hostname: options.hostname === undefined ? undefined : parseHostname(options.hostname),
       network: options.network,
       window: options.tty && terminal.isTerminal ? { rows, cols: columns } : undefined,
     }),
