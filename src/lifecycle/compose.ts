@@ -125,7 +125,7 @@ async function composeContainer(
   if (!("path" in found)) throw new TripodError("monitor-missing", `${runtime}: ${found.missing}`);
   const lowers = await lowersOf(store, image, chosen.offer.manifest, { warden: context.programs.warden });
   const execution = executionOf(image, chosen);
-  const stopSignal = stopSignalOf(execution.StopSignal);
+  const stopSignal = stopSignalOf(execution.StopSignal, image.reference);
   const userFile = (path: string): string => {
     const file = findFile(lowers, untrustedPath(path));
     return file === undefined || statSync(file).size > maxUserFileBytes ? "" : readFileSync(file, "utf8");
