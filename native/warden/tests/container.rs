@@ -39,7 +39,11 @@ fn steps(lab: &Lab, script: &str, terminal: bool, tree: &str) -> Vec<Value> {
 }
 
 fn start(lab: &Lab, steps: &[Value], on_exit: &str) -> Warden {
-    let mut warden = Warden::start(lab, Stdio::null(), Stdio::null(), Stdio::inherit());
+    start_with(lab, steps, on_exit, Stdio::null())
+}
+
+fn start_with(lab: &Lab, steps: &[Value], on_exit: &str, stdout: Stdio) -> Warden {
+    let mut warden = Warden::start(lab, Stdio::null(), stdout, Stdio::inherit());
     let (ground, launch) = steps.split_at(steps.len() - 1);
     warden
         .owner()
@@ -81,6 +85,20 @@ fn a_container_has_a_terminal() {
     assert_eq!(warden.end()["exitCode"], 0);
     let log = log_of(&lab.dir());
     assert!(log.contains("11 22") && log.contains("/dev/pts/0"), "{log}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_writer_as_in_a_pipeline() {
+    for terminal in [false, true] {
+        let lab = Lab::new();
+        let mut steps = steps(&lab, "while echo y; do :; done; exit 3", terminal, "overlay");
+        steps[4]["stdio"]["tee"] = json!(true);
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let mut warden = start_with(&lab, &steps, "keep", writer.into());
+        drop(reader);
+        // On a terminal it is hung up, which even a first process is told by its writes.
+        assert_eq!(warden.end()["exitCode"], 3, "terminal: {terminal}");
+    }
 }
 
 #[test]

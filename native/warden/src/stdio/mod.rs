@@ -124,6 +124,15 @@ impl Streams {
         Ok(streams)
     }
 
+    /// Lets a workload whose output nobody reads any more see that, as a program in a pipeline does: its next write fails. Not for a guest, which
+    /// has no way to be told: there the log goes on.
+    pub fn end_with_reader(mut self) -> Streams {
+        for source in &mut self.sources {
+            source.end_with_reader();
+        }
+        self
+    }
+
     pub fn resize(&self, rows: u16, cols: u16) -> Result<()> {
         let Some(terminal) = &self.terminal else {
             return Err(Error::not_allowed("the sandbox has no terminal"));
@@ -158,6 +167,11 @@ impl Streams {
             Interest::Source(index) => {
                 if let Some(source) = self.sources.get_mut(index) {
                     source.advance(&mut self.log);
+                    if source.is_abandoned() {
+                        // The last of our ends: the kernel hangs the terminal up.
+                        self.terminal = None;
+                        self.feed = None;
+                    }
                 }
             }
             Interest::Feed => {

@@ -17,6 +17,10 @@ pub struct Source {
     tee: bool,
     /// Logged, and still to be copied.
     pending: Vec<u8>,
+    /// The workload's end is closed when our reader has gone, as in a pipeline.
+    ends_with_reader: bool,
+    /// It was.
+    abandoned: bool,
     /// The workload has ended: nothing to read means nothing will come.
     ending: bool,
 }
@@ -28,8 +32,19 @@ impl Source {
             number,
             tee,
             pending: Vec::new(),
+            ends_with_reader: false,
+            abandoned: false,
             ending: false,
         }
+    }
+
+    pub fn end_with_reader(&mut self) {
+        self.ends_with_reader = true;
+    }
+
+    /// Our reader has gone, and the workload is to learn it.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     fn own_stream(&self) -> BorrowedFd<'static> {
@@ -81,6 +96,11 @@ impl Source {
         match rustix::io::write(self.own_stream(), &self.pending[..length]) {
             Ok(written) => drop(self.pending.drain(..written)),
             Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(Errno::PIPE) if self.ends_with_reader => {
+                self.pending = Vec::new();
+                self.fd = None;
+                self.abandoned = true;
+            }
             // Whoever listened is gone; the log goes on.
             Err(_) => {
                 self.tee = false;

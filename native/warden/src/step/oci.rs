@@ -127,7 +127,7 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
                 },
             ) = Streams::pipes(&step.stdio, &session.dir, (0, 0))?;
             command.stdin(stdin).stdout(stdout).stderr(stderr);
-            Some(streams)
+            Some(streams.end_with_reader())
         }
     };
     command.arg(session.id());
@@ -145,7 +145,9 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
     }
     let streams = match (pipes, console) {
         (Some(streams), _) => streams,
-        (None, Some(console)) => Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?,
+        (None, Some(console)) => {
+            Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?.end_with_reader()
+        }
         (None, None) => return Err(Error::step("the container has no streams")),
     };
     let pid = std::fs::read_to_string(&pid_file)
