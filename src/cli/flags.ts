@@ -224,7 +224,7 @@ export const saveFlags = [
 ] as const satisfies readonly FlagRecord[];
 
 export const rmiFlags = [
-  { name: "force", short: "f", help: "what is not there is no error" },
+  { name: "force", short: "f", help: "all names of a digest; what is not there is no error" },
 ] as const satisfies readonly FlagRecord[];
 
 export const explainFlags = [

@@ -199,6 +199,26 @@ test("a damaged image does not hide the others", async () => {
   assert.equal((await tripod("images")).stderr, "");
 });
 
+test("rmi by the beginning of a digest that has several names wants -f, and then removes them all", async () => {
+  const store = openStore(hostPath(join(root, "lib")));
+  // Of its own, so that the other tests keep theirs.
+  const own = { ...recipe, name: "twice", images: recipe.images.slice(0, 1) };
+  await buildImage(store, readRecipe(JSON.stringify(own), "the test's recipe"), { base: hostPath(root) });
+  const stored = store.find("docker.io/library/twice:latest");
+  assert.ok(stored !== undefined);
+  await store.tag("docker.io/library/twice:again", stored.descriptor);
+  const digits = stored.descriptor.digest.slice("sha256:".length, "sha256:".length + 12);
+  const refused = await tripod("rmi", digits);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /several names: twice:again, twice:latest/);
+  assert.match(refused.stderr, /hint: tripod rmi -f /);
+  assert.equal(refused.stdout, "");
+  const removed = await tripod("rmi", "-f", digits);
+  assert.equal(removed.status, 0);
+  assert.equal(removed.stdout, "twice:again\ntwice:latest\n");
+  assert.equal(store.find("docker.io/library/twice:again"), undefined);
+});
+
 test("an archive is neither printed on a terminal nor read from one", async () => {
   const terminal = capturedTerminal({ isTerminal: true, inputIsTerminal: true });
   assert.equal(await runCommandLine(["--root", root, "save", "guest"], commands, {}, terminal), 125);

@@ -10,10 +10,10 @@ import { allSandboxes, collectUnused, digestsOf } from "./collect.ts";
 import type { Invocation } from "./command.ts";
 import { openContext } from "./context.ts";
 import type { RmiOptions } from "./flags.ts";
-import { findStored } from "./stored-image.ts";
+import { findAllStored } from "./stored-image.ts";
 
 /**
- * Prints each name removed. A name whose image a sandbox uses is refused while it is the image's last, even with `force`: the sandbox's
+ * Prints each name removed; by the beginning of a digest they are all its names, which wants `force` when there are several. A name whose image a sandbox uses is refused while it is the image's last, even with `force`: the sandbox's
  * files would go. With `force`, what is not there is no error.
  */
 export async function handle({ args, options, globals, terminal }: Invocation<RmiOptions>): Promise<number> {
@@ -23,8 +23,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Rm
   let status = 0;
   for (const name of new Set(args)) {
     try {
-      const removed = await untag(store, views, name, options.force);
-      if (removed !== undefined) terminal.write(`${removed}\n`);
+      for (const removed of await untag(store, views, name, options.force)) terminal.write(`${removed}\n`);
     } catch (error) {
       const exit = reportError(error, globals.debug, terminal);
       status = status === 0 ? exit : status;
@@ -40,10 +39,11 @@ async function untag(
   views: readonly SandboxView[],
   name: string,
   force: boolean,
-): Promise<string | undefined> {
-  const stored = findStored(store, name);
+): Promise<readonly string[]> {
+  const found = findAllStored(store, name);
+  const [stored] = found;
   if (stored === undefined) {
-    if (force) return undefined;
+    if (force) return [];
     throw new TripodError(
       "image-not-found",
       `no image in the store is called ${JSON.stringify(name.slice(0, 200))}`,
@@ -53,10 +53,17 @@ async function untag(
       },
     );
   }
+  const familiar = found.map((reference) => familiarSpelling(reference.name));
+  if (found.length > 1 && !force)
+    throw new TripodError("usage", `${name} has several names: ${familiar.join(", ")}`, {
+      exit: 1,
+      hint: `tripod rmi -f ${name} removes them all; or remove one by its name`,
+    });
   const { digest } = stored.descriptor;
+  const names = new Set(found.map((reference) => reference.name));
   const isLast = store
     .references()
-    .every((other) => other.name === stored.name || other.descriptor.digest !== digest);
+    .every((other) => names.has(other.name) || other.descriptor.digest !== digest);
   const user = views.find((view) => digestsOf(view).includes(digest));
   if (isLast && user !== undefined)
     throw new TripodError(
@@ -66,6 +73,6 @@ async function untag(
         hint: `tripod rm -f ${user.file.name}`,
       },
     );
-  await store.untag(stored.name);
-  return familiarSpelling(stored.name);
+  for (const removed of names) await store.untag(removed);
+  return familiar;
 }
