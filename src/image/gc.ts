@@ -10,6 +10,7 @@ import { errnoOf } from "../spec/errors.ts";
 import { decodeConfig, decodeIndex, decodeManifest, documentKind, maxDocumentBytes } from "../spec/oci.ts";
 import { hostPath } from "../spec/paths.ts";
 import type { Digest } from "../spec/values.ts";
+import { chainIds } from "./layers.ts";
 import { tryLock } from "./lock.ts";
 import type { Store } from "./store.ts";
 
@@ -44,7 +45,7 @@ export async function collectGarbage(store: Store, options: GcOptions): Promise<
     ]);
     const youngest = Date.now() - (options.graceMs ?? 0);
     const blobs = await sweepBlobs(store, live.blobs, youngest);
-    const layers = await sweepLayers(store, live.diffIds, youngest);
+    const layers = await sweepLayers(store, live.chainIds, youngest);
     await sweepIngest(store);
     return { done: true, blobs: blobs.count, layers, bytes: blobs.bytes };
   } finally {
@@ -54,12 +55,13 @@ export async function collectGarbage(store: Store, options: GcOptions): Promise<
 
 interface Live {
   readonly blobs: ReadonlySet<Digest>;
-  readonly diffIds: ReadonlySet<Digest>;
+  /** Of unpacked layers. */
+  readonly chainIds: ReadonlySet<Digest>;
 }
 
 function mark(store: Store, roots: readonly Digest[]): Live {
   const blobs = new Set<Digest>();
-  const diffIds = new Set<Digest>();
+  const layers = new Set<Digest>();
   const documents = [...roots];
   for (let digest = documents.pop(); digest !== undefined; digest = documents.pop()) {
     if (blobs.has(digest)) continue;
@@ -76,9 +78,9 @@ function mark(store: Store, roots: readonly Digest[]): Live {
     for (const part of [manifest.config, ...manifest.layers]) blobs.add(part.digest);
     const configBytes = readBlob(store, manifest.config.digest);
     const config = configBytes && attempt(() => decodeConfig(configBytes, manifest.config.digest));
-    for (const diffId of config?.rootfs.diff_ids ?? []) diffIds.add(diffId);
+    for (const chainId of chainIds(config?.rootfs.diff_ids ?? [])) layers.add(chainId);
   }
-  return { blobs, diffIds };
+  return { blobs, chainIds: layers };
 }
 
 function readBlob(store: Store, digest: Digest): Buffer | undefined {

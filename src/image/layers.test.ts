@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
@@ -74,6 +74,41 @@ test("layers of every compression are unpacked, and files are found as overlayfs
   // The second time nothing is unpacked: the blobs are not even needed.
   rmSync(join(store.root, "blobs"), { recursive: true });
   assert.deepEqual(await ensureUnpacked(store, "x:1", manifest, config, { warden }), lowers);
+});
+
+test("a directory that a layer only implies is as in the layers below, whichever image they are of", async (t) => {
+  const store = openStore(hostPath(join(temporaryDir(t), "lib")));
+  const bottom = await layerTar([
+    { name: "./", type: "directory", mode: 0o711 },
+    { name: "tmp/", type: "directory", mode: 0o1777 },
+    { name: "home/", type: "directory", mode: 0o700, uid: 1000, gid: 1001 },
+  ]);
+  const between = await layerTar([{ name: "unrelated" }]);
+  const top = await layerTar([{ name: "tmp/x" }, { name: "home/y" }, { name: "new/z" }]);
+  const look = async (tars: readonly Buffer[]) => {
+    const { manifest, config } = await putImage(
+      store,
+      `docker.io/library/i:${tars.length}`,
+      tars.map((tar) => ({ tar })),
+    );
+    const lowers = await ensureUnpacked(store, "i", manifest, config, { warden });
+    assert.equal(lowers.length, tars.length);
+    return ["", "tmp", "home", "new"].map((name) => {
+      const { mode, uid, gid } = statSync(join(lowers[0] ?? "", name));
+      return `${(mode & 0o7777).toString(8)} ${uid}:${gid}`;
+    });
+  };
+  // The same layer on nothing, on another image's layers and twice in one image.
+  assert.deepEqual(await look([top]), ["755 0:0", "755 0:0", "755 0:0", "755 0:0"]);
+  const inherited = ["711 0:0", "1777 0:0", "700 1000:1001", "755 0:0"];
+  assert.deepEqual(await look([bottom, between, top]), inherited);
+  assert.deepEqual(await look([bottom, top, between, top]), inherited);
+  // Both images' layers stay: top; bottom, between, top; top, between, top on bottom.
+  const { layers } = await collectGarbage(store, { inUse: [] });
+  assert.equal(layers, 0);
+  assert.equal(readdirSync(store.layersDir).length, 7);
+  await store.untag("docker.io/library/i:4");
+  assert.equal((await collectGarbage(store, { inUse: [] })).layers, 3);
 });
 
 test("what is wrong with a layer is told, and nothing of it stays", async (t) => {

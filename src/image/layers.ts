@@ -1,11 +1,14 @@
 /**
- * Unpacked layers at `<lib>/layers/<diffID>`, in the format of overlayfs lower directories. A layer appears by rename, whole or not at all, and
+ * Unpacked layers at `<lib>/layers/<chainID>`, in the format of overlayfs lower directories. A layer appears by rename, whole or not at all, and
  * never changes afterwards. How it is made: `unpack.ts`.
+ *
+ * The chain id stands for a layer and all below it: a directory that a layer only implies, on the way to a file, has the owner and mode it has in
+ * the layers below, so that the same layer becomes another directory on top of others. Images share what they have in common from the bottom up.
  */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { hexOf } from "../spec/digest.ts";
+import { digestOf, hexOf } from "../spec/digest.ts";
 import { TripodError } from "../spec/errors.ts";
 import {
   type Descriptor,
@@ -34,6 +37,7 @@ export interface UnpackOptions {
 export interface LayerPair {
   readonly layer: Descriptor;
   readonly diffId: Digest;
+  readonly chainId: Digest;
   readonly compression: LayerCompression;
 }
 
@@ -62,21 +66,32 @@ export function layerPairs(
       "image-invalid",
       `${subject} has ${manifest.layers.length} layers, but its config names ${diffIds.length}`,
     );
+  const chain = chainIds(diffIds);
   return manifest.layers.map((layer, at) => {
     const compression = layerCompression(layer.mediaType);
     const diffId = diffIds[at];
-    if (compression === undefined || diffId === undefined)
+    const chainId = chain[at];
+    if (compression === undefined || diffId === undefined || chainId === undefined)
       throw new TripodError(
         "image-invalid",
         `${subject}: layer ${layer.digest} has the unknown type ${layer.mediaType}`,
       );
-    return { layer, diffId, compression };
+    return { layer, diffId, chainId, compression };
   });
 }
 
+/** The chain id of every layer, as the OCI image specification defines it. Bottom layer first. */
+export function chainIds(diffIds: readonly Digest[]): readonly Digest[] {
+  const chain: Digest[] = [];
+  for (const diffId of diffIds) {
+    const below = chain.at(-1);
+    chain.push(below === undefined ? diffId : digestOf(Buffer.from(`${below} ${diffId}`)));
+  }
+  return chain;
+}
+
 /** Where a layer lies once it is unpacked. */
-export const layerDir = (store: Store, diffId: Digest): HostPath =>
-  hostPath(join(store.layersDir, hexOf(diffId)));
+const layerDir = (store: Store, chainId: Digest): HostPath => hostPath(join(store.layersDir, hexOf(chainId)));
 
 /**
  * Unpacks the layers of an image that are not unpacked yet. The caller holds a lease of the store until something that the collection
@@ -93,14 +108,16 @@ export async function ensureUnpacked(
   options: UnpackOptions,
 ): Promise<readonly HostPath[]> {
   const pairs = layerPairs(subject, manifest, config);
-  const dirs = pairs.map(({ diffId }) => layerDir(store, diffId));
+  const lowers: HostPath[] = [];
   for (const [at, pair] of pairs.entries()) {
+    const target = layerDir(store, pair.chainId);
     // A finished layer is immutable: to see it is enough.
-    if (existsSync(dirs[at] ?? "")) continue;
-    // Loaded only when there is work: a start from unpacked layers must not pay for it.
-    const { unpackOnce } = await import("./unpack.ts");
-    await unpackOnce(store, `layer ${at + 1} of ${subject}`, layerDir(store, pair.diffId), pair, options);
+    if (!existsSync(target)) {
+      // Loaded only when there is work: a start from unpacked layers must not pay for it.
+      const { unpackOnce } = await import("./unpack.ts");
+      await unpackOnce(store, `layer ${at + 1} of ${subject}`, { target, lowers }, pair, options);
+    }
+    lowers.unshift(target);
   }
-  // The same layer twice in one image is one directory, which overlayfs refuses to stack twice; the topmost counts.
-  return [...new Set(dirs.toReversed())];
+  return lowers;
 }

@@ -27,13 +27,16 @@ export interface LayerEntry {
   readonly type?: "file" | "directory" | "symlink" | "link";
   readonly content?: string;
   readonly linkname?: string;
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 /** The tar of a layer. */
 export async function layerTar(entries: readonly LayerEntry[]): Promise<Buffer> {
   const pack = tar.pack();
-  for (const { name, type = "file", content = "", linkname } of entries)
-    pack.entry({ name, type, mtime: new Date(0), ...(linkname === undefined ? {} : { linkname }) }, content);
+  for (const { type = "file", content = "", ...rest } of entries)
+    pack.entry({ type, mtime: new Date(0), ...rest }, content);
   pack.finalize();
   return buffer(pack);
 }

@@ -24,17 +24,23 @@ import { readUnpackAnswer } from "./unpack-answer.ts";
 
 const defaults = { maxBytes: 32 * 1024 ** 3, maxEntries: 2_000_000, deadlineMs: 15 * 60_000 };
 
-/** Unpacks one layer to `target`, unless another process just did. Throws as `ensureUnpacked`. */
+/** Where a layer goes, and the unpacked layers below it, topmost first. */
+export interface LayerPlace {
+  readonly target: HostPath;
+  readonly lowers: readonly HostPath[];
+}
+
+/** Unpacks one layer to its place, unless another process just did. Throws as `ensureUnpacked`. */
 export async function unpackOnce(
   store: Store,
   subject: string,
-  target: HostPath,
+  { target, lowers }: LayerPlace,
   pair: LayerPair,
   options: UnpackOptions,
 ): Promise<void> {
   const deadlineMs = options.deadlineMs ?? defaults.deadlineMs;
   const lock = await takeLock(store.lockDir, {
-    key: `layer-${hexOf(pair.diffId)}`,
+    key: `layer-${hexOf(pair.chainId)}`,
     mode: "exclusive",
     deadlineMs,
     ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -42,15 +48,15 @@ export async function unpackOnce(
   try {
     if (existsSync(target)) return;
     const ticks = (await processStartTicks(process.pid)) ?? 0;
-    const temporary = hostPath(join(store.layersDir, `.tmp-${process.pid}.${ticks}.${hexOf(pair.diffId)}`));
-    await removeLeftovers(store, pair.diffId);
+    const temporary = hostPath(join(store.layersDir, `.tmp-${process.pid}.${ticks}.${hexOf(pair.chainId)}`));
+    await removeLeftovers(store, pair.chainId);
     try {
       mkdirSync(temporary, { recursive: true, mode: 0o755 });
     } catch (error) {
       throw stateError(error, `${temporary} cannot be written`);
     }
     try {
-      const opaque = await unpackLayer(store, subject, pair, temporary, options);
+      const opaque = await unpackLayer(store, subject, pair, { target: temporary, lowers }, options);
       // Before the layer itself: who sees the layer sees its list.
       if (opaque.length > 0)
         await writeFile(`${target}.json`, JSON.stringify({ version: 1, opaque }), { mode: 0o600 });
@@ -64,10 +70,10 @@ export async function unpackOnce(
 }
 
 /** Under the layer's lock whatever is unfinished of it was left by a process that died. */
-async function removeLeftovers(store: Store, diffId: Digest): Promise<void> {
+async function removeLeftovers(store: Store, chainId: Digest): Promise<void> {
   if (!existsSync(store.layersDir)) return;
   for (const name of await readdir(store.layersDir))
-    if (name.startsWith(".tmp-") && name.endsWith(`.${hexOf(diffId)}`))
+    if (name.startsWith(".tmp-") && name.endsWith(`.${hexOf(chainId)}`))
       await removeTree(hostPath(join(store.layersDir, name)), { beneath: store.layersDir });
 }
 
@@ -79,7 +85,7 @@ async function unpackLayer(
   store: Store,
   subject: string,
   pair: LayerPair,
-  into: HostPath,
+  place: LayerPlace,
   options: UnpackOptions,
 ): Promise<readonly string[]> {
   const { layer, diffId, compression } = pair;
@@ -108,7 +114,7 @@ async function unpackLayer(
     },
   });
   const maxBytes = options.maxBytes ?? defaults.maxBytes;
-  const child = spawnUnpack(options, into, maxBytes);
+  const child = spawnUnpack(options, place, maxBytes);
   const answer = readUnpackAnswer(child, subject);
   const deadline = AbortSignal.timeout(options.deadlineMs ?? defaults.deadlineMs);
   const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
@@ -152,11 +158,12 @@ async function unpackLayer(
   return opaque;
 }
 
-function spawnUnpack(options: UnpackOptions, into: HostPath, maxBytes: number): ChildProcess {
+function spawnUnpack(options: UnpackOptions, place: LayerPlace, maxBytes: number): ChildProcess {
   const argv = [
     "unpack",
     "--into",
-    into,
+    place.target,
+    ...place.lowers.flatMap((lower) => ["--lower", lower]),
     "--max-bytes",
     String(maxBytes),
     "--max-entries",

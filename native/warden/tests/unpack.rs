@@ -246,14 +246,51 @@ fn overlayfs_shows_what_the_layers_mean() {
 }
 
 #[test]
-fn the_process_has_nothing_but_its_directory() {
+fn what_a_layer_implies_is_taken_from_the_layers_below_inside_the_confinement() {
     let place = Place::new();
-    let into = place.directory("into");
+    let (bottom, between, into) = (
+        place.directory("bottom"),
+        place.directory("between"),
+        place.directory("into"),
+    );
+    let (home, tar) = (bottom.join("home"), place.0.join("top.tar"));
+    std::fs::create_dir(&home).expect("a directory");
+    std::os::unix::fs::chown(&home, Some(1000), Some(1001)).expect("chown");
+    std::fs::set_permissions(&home, Permissions::from_mode(0o1770)).expect("chmod");
+    rustix::fs::setxattr(&home, "user.colour", b"blue", rustix::fs::XattrFlags::empty()).expect("setxattr");
+    let source = place.directory("source/home");
+    std::fs::write(source.join("x"), "x").expect("a file");
+    let source = place.directory("source");
+    run("tar", &["-C", text(&source), "-cf", text(&tar), "home/x"]);
+    let lowers = ["--lower", text(&between), "--lower", text(&bottom)];
+    let (answer, code) = finish(start(&into, File::open(&tar).expect("the tar").into(), &lowers));
+    assert_eq!(code, Some(0), "{answer}");
+    let metadata = std::fs::metadata(into.join("home")).expect("the directory");
+    assert_eq!(
+        (metadata.mode() & 0o7777, metadata.uid(), metadata.gid()),
+        (0o1770, 1000, 1001)
+    );
+    let mut colour = [0; 4];
+    assert_eq!(
+        rustix::fs::getxattr(into.join("home"), "user.colour", &mut colour),
+        Ok(4)
+    );
+    assert_eq!(&colour, b"blue");
+}
+
+#[test]
+fn the_process_has_nothing_but_its_directory_and_a_view_of_the_layers_below() {
+    let place = Place::new();
+    let (into, lower) = (place.directory("into"), place.directory("lower"));
     // An fd of the caller that a careless exec would hand down.
     let secret = File::create(place.0.join("secret")).expect("a file");
     // SAFETY: dup makes a copy without CLOEXEC, of an fd that is open; it is closed below.
     let leaked = unsafe { libc::dup(secret.as_raw_fd()) };
-    let child = start(&into, Stdio::piped(), &["--max-bytes", "4096"]);
+    let child = start(
+        &into,
+        Stdio::piped(),
+        &["--max-bytes", "4096", "--lower", text(&lower)],
+    );
     // SAFETY: `leaked` was made above and nobody else knows it.
     unsafe { libc::close(leaked) };
     let proc = PathBuf::from(format!("/proc/{}", child.id()));
@@ -303,11 +340,20 @@ fn the_process_has_nothing_but_its_directory() {
         let of = |who: &Path| std::fs::read_link(who.join("ns").join(namespace)).expect("a namespace");
         assert_ne!(of(&proc), of(Path::new("/proc/self")), "{namespace}");
     }
+    let mut views = 0;
     for entry in std::fs::read_dir(proc.join("fd")).expect("fds") {
         let entry = entry.expect("an fd");
         let target = std::fs::read_link(entry.path()).expect("an fd");
         assert!(!text(&target).contains("secret"), "{target:?} was handed down");
+        if identity(entry.path()) == identity(lower.clone()) {
+            views += 1;
+            let up = entry.path().join("..");
+            assert_eq!(identity(up), identity(lower.clone()), "nothing is above it");
+            let written = File::create(entry.path().join("new")).expect_err("read-only");
+            assert_eq!(written.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        }
     }
+    assert_eq!(views, 1);
     let limits = std::fs::read_to_string(proc.join("limits")).expect("limits");
     assert!(
         limits

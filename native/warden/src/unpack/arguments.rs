@@ -24,18 +24,19 @@ impl Default for Limits {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arguments {
     pub into: PathBuf,
+    /// The unpacked layers below, topmost first.
+    pub lowers: Vec<PathBuf>,
     pub limits: Limits,
 }
 
 impl Arguments {
-    /// `--into DIR [--max-bytes N] [--max-entries N]`, each also as `--name=value`.
+    /// `--into DIR [--lower DIR]… [--max-bytes N] [--max-entries N]`, each also as `--name=value`.
     pub fn parse(args: &[String]) -> Result<Arguments> {
         let usage = |problem: String| {
-            let usage =
-                "usage: tripod-warden unpack --into DIR [--max-bytes N] [--max-entries N] < layer.tar";
+            let usage = "usage: tripod-warden unpack --into DIR [--lower DIR]... [--max-bytes N] [--max-entries N] < layer.tar";
             Error::new("usage", format!("{problem}; {usage}"))
         };
-        let (mut into, mut limits) = (None, Limits::default());
+        let (mut into, mut lowers, mut limits) = (None, Vec::new(), Limits::default());
         let mut rest = args.iter();
         while let Some(argument) = rest.next() {
             let (name, value) = match argument.split_once('=') {
@@ -56,13 +57,14 @@ impl Arguments {
             };
             match name {
                 "--into" => into = Some(PathBuf::from(value()?)),
+                "--lower" => lowers.push(PathBuf::from(value()?)),
                 "--max-bytes" => limits.max_bytes = count(value()?)?,
                 "--max-entries" => limits.max_entries = count(value()?)?,
                 _ => return Err(usage(format!("unknown argument {argument:?}"))),
             }
         }
         let into = into.ok_or(usage("--into is missing".into()))?;
-        Ok(Arguments { into, limits })
+        Ok(Arguments { into, lowers, limits })
     }
 }
 
@@ -76,8 +78,9 @@ mod tests {
 
     #[test]
     fn both_spellings_and_the_defaults_are_understood() {
-        let arguments = parse("--into /a --max-bytes=5").expect("arguments");
+        let arguments = parse("--into /a --lower /c --max-bytes=5 --lower=/b").expect("arguments");
         assert_eq!(arguments.into, PathBuf::from("/a"));
+        assert_eq!(arguments.lowers, [PathBuf::from("/c"), PathBuf::from("/b")]);
         assert_eq!(
             arguments.limits,
             Limits {

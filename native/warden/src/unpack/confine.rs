@@ -1,8 +1,10 @@
 //! The confinement of `unpack`, entered before the first hostile byte is read and never left.
 
+use super::arguments::Arguments;
 use super::seccomp;
 use crate::error::{Context, Error, Result};
-use rustix::fd::OwnedFd;
+use crate::sys;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount, open_tree,
@@ -15,6 +17,10 @@ use std::path::Path;
 /// Address space: the program, its buffers, and the times of directories that wait for the end.
 const MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 const OPEN_FILES: u64 = 64;
+/// Only the mount itself, without what is mounted beneath.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
 
 /// What files of an image need: any owner, mode and device, file capabilities; SYS_ADMIN for `trusted.*` attributes, by which
 /// overlayfs knows opaque directories. The system calls that make SYS_ADMIN dangerous are not on the list.
@@ -28,9 +34,10 @@ fn capabilities() -> CapabilitySet {
         | CapabilitySet::SYS_ADMIN
 }
 
-/// Makes `directory`, which must be empty, the whole world of this process, and returns it opened. Afterwards the process
-/// has no other file system, no network, and cannot write files above `max_file_bytes`. Needs root.
-pub fn enter(directory: &Path, max_file_bytes: u64) -> Result<OwnedFd> {
+/// Makes the directory to unpack into, which must be empty, the whole world of this process, and returns it opened, with the layers
+/// below as mounts of their own: read-only, and with nothing above their roots. Afterwards the process has no other file system,
+/// no network, and cannot write files above `max_bytes`. Needs root.
+pub fn enter(arguments: &Arguments) -> Result<(OwnedFd, Vec<OwnedFd>)> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::new(
             "not-root",
@@ -38,7 +45,7 @@ pub fn enter(directory: &Path, max_file_bytes: u64) -> Result<OwnedFd> {
         ));
     }
     rustix::process::umask(Mode::empty());
-    let tree = isolate(directory)?;
+    let (tree, lowers) = isolate(arguments)?;
     let root = rustix::fs::openat(
         &tree,
         ".",
@@ -47,15 +54,15 @@ pub fn enter(directory: &Path, max_file_bytes: u64) -> Result<OwnedFd> {
     )
     .or_system(|| "cannot open the layer's directory")?;
     drop(tree);
-    limit_resources(max_file_bytes)?;
+    limit_resources(arguments.limits.max_bytes, lowers.len() as u64)?;
     drop_privileges().map_err(|error| Error::system("cannot give up privileges", error))?;
     seccomp::install().map_err(|error| Error::system("cannot install the seccomp filter", error))?;
-    Ok(root)
+    Ok((root, lowers))
 }
 
-/// New namespaces whose root is the directory. Returns the directory in its new place.
-fn isolate(directory: &Path) -> Result<OwnedFd> {
-    let at = || directory.display();
+/// New namespaces whose root is the directory. Returns the directory in its new place, and the layers below.
+fn isolate(arguments: &Arguments) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let at = || arguments.into.display();
     let namespaces = UnshareFlags::NEWNS
         | UnshareFlags::NEWNET
         | UnshareFlags::NEWIPC
@@ -66,14 +73,11 @@ fn isolate(directory: &Path) -> Result<OwnedFd> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .or_system(|| "cannot make mounts private")?;
     // Opened in the new namespace: a mount of the old one could not be cloned here.
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = rustix::fs::open(directory, flags, Mode::empty()).map_err(|error| {
-        Error::system(format!("cannot open the directory {}", at()), error).with_code("state-unwritable")
-    })?;
+    let lowers = arguments.lowers.iter().map(|lower| view(lower));
+    let lowers = lowers.collect::<Result<Vec<OwnedFd>>>()?;
+    let place = open_place(&arguments.into)?;
     let failed = || format!("cannot make {} the root directory", at());
-    let clone =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(&place, "", clone).or_system(failed)?;
+    let tree = open_tree(&place, "", CLONE).or_system(failed)?;
     let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&tree, "", &place, "", onto).or_system(failed)?;
     drop(place);
@@ -82,14 +86,34 @@ fn isolate(directory: &Path) -> Result<OwnedFd> {
     rustix::process::pivot_root(".", ".").or_system(failed)?;
     unmount(".", UnmountFlags::DETACH).or_system(failed)?;
     rustix::process::chdir("/").or_system(failed)?;
+    Ok((tree, lowers))
+}
+
+fn open_place(directory: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(directory, flags, Mode::empty()).map_err(|error| {
+        Error::system(
+            format!("cannot open the directory {}", directory.display()),
+            error,
+        )
+        .with_code("state-unwritable")
+    })
+}
+
+/// A directory as a mount that is attached nowhere, so that `..` leads nowhere either, and that nobody can write through.
+fn view(directory: &Path) -> Result<OwnedFd> {
+    let failed = || format!("cannot look at the layer {}", directory.display());
+    let tree = open_tree(open_place(directory)?, "", CLONE).or_system(failed)?;
+    let attributes = sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV | sys::ATTR_NOEXEC;
+    sys::mount_setattr(tree.as_fd(), attributes, false).or_system(failed)?;
     Ok(tree)
 }
 
-fn limit_resources(max_file_bytes: u64) -> Result<()> {
+fn limit_resources(max_file_bytes: u64, open_files: u64) -> Result<()> {
     for (resource, limit) in [
         (Resource::Fsize, max_file_bytes),
         (Resource::As, MEMORY_BYTES),
-        (Resource::Nofile, OPEN_FILES),
+        (Resource::Nofile, OPEN_FILES + open_files),
         (Resource::Core, 0),
         (Resource::Nproc, 0),
     ] {

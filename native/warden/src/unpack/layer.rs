@@ -2,23 +2,24 @@
 //! 0:0, a directory that hides everything below it has `trusted.overlay.opaque=y`; the markers of the OCI format are never made.
 
 use super::arguments::Limits;
+use super::lower::{copy_description, hides_below, nearest, open_beneath};
 use super::name::{Meaning, clean, meaning, shown, split};
 use super::reader::{Entry, Kind, Reader, Time};
-use super::tree::{Found, Tree, clear, failure, find, open_directory, set_opaque};
+use super::tree::{Found, PENDING_COST, Tree, clear, failure, find, open_directory, set_opaque};
 use crate::error::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, statat, symlinkat, utimensat,
+    fsetxattr, fstat, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, statat, symlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
-/// Memory for directories whose times are set at the end.
+/// Memory for directories whose times or descriptions are set at the end.
 const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
-/// What an element of the list itself costs, roughly.
-const PENDING_COST: usize = 64;
 
 /// What was unpacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,15 +34,23 @@ pub struct Summary {
 }
 
 /// Unpacks a tar stream into an empty directory, which is empty again after an error. A directory that is not empty is
-/// refused and left alone.
-pub fn unpack(input: impl BufRead, root: &OwnedFd, limits: Limits) -> Result<Summary> {
+/// refused and left alone. A directory that is on the way to an entry and has none itself is as in `lowers`, the layers below, the topmost
+/// first; where they have none, 0755 and root's.
+pub fn unpack(input: impl BufRead, root: &OwnedFd, lowers: &[OwnedFd], limits: Limits) -> Result<Summary> {
+    let mut tree = Tree::new(root.as_fd())?;
+    if !lowers.is_empty() {
+        let inode = fstat(root)
+            .map_err(|error| failure("cannot open the root of", b".", error))?
+            .st_ino;
+        tree.implied = Some(BTreeMap::from([(inode, Vec::new())]));
+    }
     let layer = Layer {
-        tree: Tree::new(root.as_fd())?,
+        tree,
         pending: Vec::new(),
         pending_bytes: 0,
         opaque: false,
     };
-    layer.fill(Reader::new(input, limits)).inspect_err(|_| {
+    layer.fill(Reader::new(input, limits), lowers).inspect_err(|_| {
         // The first failure is the one to tell; what cannot be removed is the caller's to remove.
         let _ = clear(root.as_fd());
     })
@@ -56,13 +65,18 @@ struct Layer {
 }
 
 impl Layer {
-    fn fill<R: BufRead>(mut self, mut reader: Reader<R>) -> Result<Summary> {
+    fn fill<R: BufRead>(mut self, mut reader: Reader<R>, lowers: &[OwnedFd]) -> Result<Summary> {
         while let Some(entry) = reader.next()? {
             let made = self.tree.made;
             self.apply(&entry, &mut reader)?;
             reader.spend_entries(self.tree.made - made)?;
+            self.limit_memory()?;
         }
         reader.drain()?;
+        // A layer that hides all below has nothing from there.
+        if !self.opaque {
+            self.inherit(lowers, &mut reader)?;
+        }
         self.finish()?;
         Ok(Summary {
             entries: reader.entries,
@@ -89,8 +103,12 @@ impl Layer {
             return Err(Error::new("image-invalid", "the layer's root is not a directory"));
         }
         let root = self.tree.root();
+        self.tree
+            .declare(root.as_fd())
+            .map_err(|error| failure("cannot describe", b".", error))?;
         describe(root.as_fd(), entry).map_err(|error| failure("cannot describe", b".", error))?;
-        self.remember(b"", entry.mtime)
+        self.remember(b"", entry.mtime);
+        Ok(())
     }
 
     /// `.wh..wh..opq`
@@ -234,8 +252,10 @@ impl Layer {
         if found == Found::Whiteout {
             set_opaque(directory.as_fd()).map_err(failed)?;
         }
+        self.tree.declare(directory.as_fd()).map_err(failed)?;
         describe(directory.as_fd(), entry).map_err(failed)?;
-        self.remember(path, entry.mtime)
+        self.remember(path, entry.mtime);
+        Ok(())
     }
 
     /// A hard link to an earlier entry of this layer; to a symbolic link itself, never to what that leads to.
@@ -293,15 +313,47 @@ impl Layer {
         self.tree.remove(parent, base, found).map_err(failed)
     }
 
-    fn remember(&mut self, path: &[u8], mtime: Time) -> Result<()> {
+    fn remember(&mut self, path: &[u8], mtime: Time) {
         self.pending_bytes += path.len() + PENDING_COST;
-        if self.pending_bytes > MAX_PENDING_BYTES {
-            return Err(Error::new(
-                "image-unsafe",
-                "the layer's directories have more than 64 MiB of names",
-            ));
-        }
         self.pending.push((path.to_vec(), mtime));
+    }
+
+    fn limit_memory(&self) -> Result<()> {
+        if self.pending_bytes + self.tree.implied_bytes <= MAX_PENDING_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(
+            "image-unsafe",
+            "the layer's directories have more than 64 MiB of names",
+        ))
+    }
+
+    /// Makes the directories that no entry has described what they are in the layers below: overlayfs shows ours in their place. Only at the
+    /// end is it known which they are, and what this layer hides.
+    fn inherit<R: BufRead>(&mut self, lowers: &[OwnedFd], reader: &mut Reader<R>) -> Result<()> {
+        let root = self.tree.root();
+        for (inode, path) in self.tree.implied.take().into_iter().flatten() {
+            let failed = |error| failure("cannot describe", &path, error);
+            // What was replaced later is no directory any more, another one, or gone with one of its parents.
+            let Ok(directory) = open_beneath(root.as_fd(), &path) else {
+                continue;
+            };
+            if fstat(&directory).map_err(failed)?.st_ino != inode
+                || hides_below(root.as_fd(), &path).map_err(failed)?
+            {
+                continue;
+            }
+            let Some(lower) = nearest(lowers, &path).map_err(failed)? else {
+                continue;
+            };
+            reader.spend_bytes(copy_description(&lower, &directory, is_kept).map_err(failed)?)?;
+            let stat = fstat(&lower).map_err(failed)?;
+            let mtime = Time {
+                seconds: stat.st_mtime,
+                nanoseconds: stat.st_mtime_nsec as u32,
+            };
+            futimens(&directory, &times(mtime)).map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -341,25 +393,28 @@ fn describe(directory: BorrowedFd, entry: &Entry) -> std::result::Result<(), Err
     })
 }
 
-/// Sets the attributes that mean the same on every host. Labels of a security module are the host's business, and
-/// overlayfs' own would let an image redirect names; both are left out.
+/// Whether an attribute means the same on every host. Labels of a security module are the host's business, and overlayfs' own
+/// would let an image redirect names; both are left out.
+fn is_kept(name: &[u8]) -> bool {
+    let is_overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    let is_portable = name == b"security.capability"
+        || name.starts_with(b"user.")
+        || name.starts_with(b"trusted.")
+        || name.starts_with(b"system.posix_acl_");
+    is_portable && !is_overlay
+}
+
 fn set_xattrs(
     entry: &Entry,
     set: impl Fn(&[u8], &[u8]) -> std::result::Result<(), Errno>,
 ) -> std::result::Result<(), Errno> {
     for (name, value) in &entry.xattrs {
-        let is_overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-        let is_needed = name == b"security.capability";
-        let is_kept = is_needed
-            || name.starts_with(b"user.")
-            || name.starts_with(b"trusted.")
-            || name.starts_with(b"system.posix_acl_");
-        if !is_kept || is_overlay {
+        if !is_kept(name) {
             continue;
         }
         match set(name, value) {
             // Symbolic links and devices cannot have `user.*`; some file systems have no ACLs.
-            Err(Errno::PERM | Errno::OPNOTSUPP) if !is_needed => {}
+            Err(Errno::PERM | Errno::OPNOTSUPP) if name != b"security.capability" => {}
             other => other?,
         }
     }

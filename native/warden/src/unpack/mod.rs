@@ -1,6 +1,7 @@
 //! `tripod-warden unpack`: turns a layer's tar stream into a directory that overlayfs takes as a lower one.
 //!
-//! The stream is hostile. So before its first byte is read the process has nothing left but the directory: a root of its own
+//! The stream is hostile. So before its first byte is read the process has nothing left but the directory and a view of the layers
+//! below, which it cannot write: a root of its own
 //! (`confine`), the few capabilities that owners, modes and devices need, and the few system calls that files need
 //! (`seccomp`). What could leave the directory, or fill the disk or memory, is refused by name (`name`, `reader`,
 //! `layer`); the confinement holds even where such a check is wrong.
@@ -8,6 +9,7 @@
 mod arguments;
 mod confine;
 mod layer;
+mod lower;
 mod name;
 mod reader;
 mod seccomp;
@@ -52,12 +54,12 @@ fn run(arguments: &Arguments) -> Result<Summary> {
         })?,
     );
     let mut input = BufReader::with_capacity(BUFFER_BYTES, stdin);
-    let root = confine::enter(&arguments.into, arguments.limits.max_bytes).map_err(|error| {
+    let (root, lowers) = confine::enter(arguments).map_err(|error| {
         if error.code == "step-failed" {
             error.with_code("program-failed")
         } else {
             error
         }
     })?;
-    layer::unpack(&mut input, &root, arguments.limits)
+    layer::unpack(&mut input, &root, &lowers, arguments.limits)
 }

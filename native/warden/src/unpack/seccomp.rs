@@ -40,6 +40,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_utimensat,
+    libc::SYS_fgetxattr,
+    libc::SYS_flistxattr,
     libc::SYS_fsetxattr,
     libc::SYS_lsetxattr,
     // Memory and the end.

@@ -4,6 +4,7 @@
 use super::arguments::Limits;
 use super::layer::{Summary, unpack};
 use crate::error::Error;
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -117,10 +118,19 @@ impl Place {
         self.0.join("layer").join(name)
     }
 
-    fn unpack_within(&self, tar: &[u8], limits: Limits) -> Result<Summary, Error> {
+    fn open(&self) -> OwnedFd {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(self.path(""), flags, Mode::empty()).expect("the directory");
-        let outcome = unpack(tar, &root, limits);
+        rustix::fs::open(self.path(""), flags, Mode::empty()).expect("the directory")
+    }
+
+    /// On top of other layers, the topmost first.
+    fn unpack_on(&self, lowers: &[&Place], tar: Tar) -> Summary {
+        let lowers: Vec<OwnedFd> = lowers.iter().map(|lower| lower.open()).collect();
+        unpack(tar.end().as_slice(), &self.open(), &lowers, Limits::default()).expect("the layer")
+    }
+
+    fn unpack_within(&self, tar: &[u8], limits: Limits) -> Result<Summary, Error> {
+        let outcome = unpack(tar, &self.open(), &[], limits);
         assert_eq!(
             std::fs::read_to_string(self.0.join("sentinel")).expect("the sentinel"),
             "untouched"
@@ -160,6 +170,17 @@ impl Place {
     fn is_whiteout(&self, name: &str) -> bool {
         let metadata = self.metadata(name);
         metadata.file_type().is_char_device() && metadata.rdev() == 0
+    }
+
+    /// Mode, owner, group and time of modification.
+    fn description(&self, name: &str) -> (u32, u32, u32, i64) {
+        let metadata = self.metadata(name);
+        (
+            metadata.mode() & 0o7777,
+            metadata.uid(),
+            metadata.gid(),
+            metadata.mtime(),
+        )
     }
 
     fn names(&self) -> Vec<String> {
@@ -265,6 +286,106 @@ fn owners_modes_and_set_user_id_are_kept() {
         (4_000_000, 4_000_001, -2, 500_000_000)
     );
     assert_eq!(place.metadata("big").uid(), 65536);
+}
+
+/// A directory with an owner.
+fn owned(tar: Tar, name: &str, mode: &str, owner: u32) -> Tar {
+    tar.raw(name.as_bytes(), b'5', b"", b"", |header| {
+        header[100..107].copy_from_slice(mode.as_bytes());
+        header[108..115].copy_from_slice(format!("{owner:07o}").as_bytes());
+        header[116..123].copy_from_slice(format!("{:07o}", owner + 1).as_bytes());
+    })
+}
+
+#[test]
+fn a_directory_that_is_only_implied_is_as_in_the_nearest_layer_below() {
+    let (bottom, middle, top) = (Place::new(), Place::new(), Place::new());
+    let tar = owned(Tar::default(), "./", "0000711", 5);
+    let tar = owned(tar, "home", "0000700", 1000)
+        .directory("tmp", "0001777")
+        .pax(&[
+            ("SCHILY.xattr.user.colour", b"blue"),
+            ("SCHILY.xattr.trusted.x", b"y"),
+        ])
+        .directory("home/deep", "0002750")
+        .directory("both", "0000700")
+        .directory("stated", "0000700");
+    bottom.unpack(tar);
+    middle.unpack_on(&[&bottom], owned(Tar::default(), "both", "0000711", 7));
+    assert_eq!(middle.description(""), (0o711, 5, 6, 1000));
+    let summary = top.unpack_on(
+        &[&middle, &bottom],
+        Tar::default()
+            .file("tmp/x", "")
+            .file("home/deep/new/y", "")
+            .symlink("alias", "both")
+            .file("both/z", "")
+            .file("alias/more/z", "")
+            .file("stated/z", "")
+            .directory("stated", "0000750"),
+    );
+    assert_eq!(summary.bytes, 5, "attributes count");
+    assert_eq!(top.description(""), (0o711, 5, 6, 1000));
+    assert_eq!(top.description("tmp"), (0o1777, 0, 0, 1000));
+    assert_eq!(top.description("home"), (0o700, 1000, 1001, 1000));
+    assert_eq!(top.description("home/deep"), (0o2750, 0, 0, 1000));
+    assert_eq!(
+        top.xattr("home/deep", "user.colour").as_deref(),
+        Some(&b"blue"[..])
+    );
+    assert_eq!(top.xattr("home/deep", "trusted.x").as_deref(), Some(&b"y"[..]));
+    assert_eq!(top.description("home/deep/new").0, 0o755);
+    assert_eq!(top.description("both"), (0o711, 7, 8, 1000));
+    assert_eq!(top.description("both/more").0, 0o755);
+    assert_eq!(
+        top.description("stated").0,
+        0o750,
+        "what the layer says itself counts"
+    );
+}
+
+#[test]
+fn an_implied_directory_takes_nothing_from_what_is_hidden_or_no_directory() {
+    let (bottom, middle, top) = (Place::new(), Place::new(), Place::new());
+    let names = [
+        "white",
+        "opaque/in",
+        "file",
+        "link",
+        "own-white",
+        "own-opaque/in",
+        "deep/white/in",
+    ];
+    let tar = names
+        .iter()
+        .fold(Tar::default().directory("target", "0000700"), |tar, name| {
+            owned(tar, name, "0000700", 9)
+        });
+    bottom.unpack(tar);
+    middle.unpack_on(
+        &[&bottom],
+        Tar::default()
+            .file(".wh.white", "")
+            .file("opaque/.wh..wh..opq", "")
+            .file("file", "")
+            .symlink("link", "target")
+            .file("deep/.wh.white", ""),
+    );
+    let tar = names
+        .iter()
+        .fold(Tar::default(), |tar, name| tar.file(&format!("{name}/x"), ""));
+    top.unpack_on(
+        &[&middle, &bottom],
+        tar.file(".wh.own-white", "")
+            .file("own-opaque/.wh..wh..opq", "")
+            .file("gone/in/x", "")
+            .file("gone", "a file at last"),
+    );
+    for name in names {
+        let (mode, uid, gid, _) = top.description(name);
+        assert_eq!((mode, uid, gid), (0o755, 0, 0), "{name}");
+    }
+    assert_eq!(top.content("gone"), "a file at last");
 }
 
 #[test]

@@ -5,21 +5,23 @@ use super::name::{shown, split};
 use crate::error::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags, fsetxattr, mkdirat, openat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags, fsetxattr, fstat, mkdirat, openat,
     openat2, readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// Symbolic links on the way to one entry, as the kernel counts them.
 const MAX_LINKS: usize = 40;
-const OPAQUE: &str = "trusted.overlay.opaque";
+/// What an element of a list that waits for the layer's end itself costs, roughly.
+pub const PENDING_COST: usize = 64;
+pub const OPAQUE: &str = "trusted.overlay.opaque";
 const SEARCH: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-const LIST: OFlags = OFlags::RDONLY
+pub const LIST: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -40,6 +42,10 @@ pub struct Tree {
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     /// Directories made because an entry's parents were missing.
     pub made: u64,
+    /// Those of them that no entry has described: their places, by inode. Kept only if somebody asks for them.
+    pub implied: Option<BTreeMap<u64, Vec<u8>>>,
+    /// What the list of them has cost, roughly.
+    pub implied_bytes: usize,
 }
 
 impl Tree {
@@ -55,6 +61,8 @@ impl Tree {
             root: Rc::new(root),
             last: None,
             made: 0,
+            implied: None,
+            implied_bytes: 0,
         })
     }
 
@@ -108,25 +116,27 @@ impl Tree {
             )
         };
         let mut at = reopen(self.root.as_fd()).map_err(failed)?;
-        let mut depth = 0usize;
+        // The names that lead to it, no links among them.
+        let mut place: Vec<Vec<u8>> = Vec::new();
         let mut links = 0;
         // Each part with whether a link said it.
         let mut parts: VecDeque<(Vec<u8>, bool)> =
             parts_of(directory).map(|part| (part.to_vec(), false)).collect();
         while let Some((part, from_link)) = parts.pop_front() {
             if part == b".." {
-                depth = depth.checked_sub(1).ok_or_else(|| escape("leaves the layer"))?;
+                place.pop().ok_or_else(|| escape("leaves the layer"))?;
                 at = openat(&at, "..", SEARCH & !OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
                 continue;
             }
             match openat(&at, part.as_slice(), SEARCH, Mode::empty()) {
                 Ok(next) => {
-                    (at, depth) = (next, depth + 1);
+                    at = next;
+                    place.push(part);
                     continue;
                 }
                 Err(Errno::NOENT) if makes && !from_link => {
-                    at = self.make_parent(at.as_fd(), &part, false).map_err(failed)?;
-                    depth += 1;
+                    place.push(part);
+                    at = self.make_parent(at.as_fd(), &place, false).map_err(failed)?;
                     continue;
                 }
                 Err(Errno::NOENT) if from_link => return Err(escape("leads to nothing in this layer")),
@@ -136,8 +146,8 @@ impl Tree {
             let stat = statat(&at, part.as_slice(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
             if is_whiteout(&stat) && makes {
                 unlinkat(&at, part.as_slice(), AtFlags::empty()).map_err(failed)?;
-                at = self.make_parent(at.as_fd(), &part, true).map_err(failed)?;
-                depth += 1;
+                place.push(part);
+                at = self.make_parent(at.as_fd(), &place, true).map_err(failed)?;
                 continue;
             }
             if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
@@ -154,7 +164,8 @@ impl Tree {
                 .map_err(failed)?
                 .into_bytes();
             if target.starts_with(b"/") {
-                (at, depth) = (reopen(self.root.as_fd()).map_err(failed)?, 0);
+                at = reopen(self.root.as_fd()).map_err(failed)?;
+                place.clear();
             }
             for part in parts_of(&target).rev() {
                 parts.push_front((part.to_vec(), true));
@@ -166,15 +177,30 @@ impl Tree {
     fn make_parent(
         &mut self,
         at: BorrowedFd,
-        name: &[u8],
+        place: &[Vec<u8>],
         opaque: bool,
     ) -> std::result::Result<OwnedFd, Errno> {
+        let name = place.last().map_or(&b"."[..], Vec::as_slice);
         self.made += 1;
         mkdirat(at, name, Mode::from_raw_mode(0o755))?;
         if opaque {
             set_opaque(openat(at, name, LIST, Mode::empty())?.as_fd())?;
         }
-        openat(at, name, SEARCH, Mode::empty())
+        let made = openat(at, name, SEARCH, Mode::empty())?;
+        if let Some(implied) = &mut self.implied {
+            let place = place.join(&b'/');
+            self.implied_bytes += place.len() + PENDING_COST;
+            implied.insert(fstat(&made)?.st_ino, place);
+        }
+        Ok(made)
+    }
+
+    /// Notes that an entry describes a directory.
+    pub fn declare(&mut self, directory: BorrowedFd) -> std::result::Result<(), Errno> {
+        if let Some(implied) = &mut self.implied {
+            implied.remove(&fstat(directory)?.st_ino);
+        }
+        Ok(())
     }
 
     /// Removes what stands at a name. Says what it was.
@@ -267,7 +293,7 @@ pub fn failure(what: &str, name: &[u8], error: Errno) -> Error {
     Error::system(format!("{what} {}", shown(name)), error).with_code(code)
 }
 
-fn parts_of(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+pub fn parts_of(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|part| !part.is_empty() && *part != b".")
 }
