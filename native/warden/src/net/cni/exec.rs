@@ -42,16 +42,27 @@ impl Command {
     }
 }
 
+/// A plugin with its place in its list and on the machine.
+pub(super) struct Found<'a> {
+    list: &'a List,
+    plugin: &'a Plugin,
+    program: PathBuf,
+}
+
 /// Runs one plugin and returns its standard output. An ADD's output stays in the state directory until its result is kept there.
 pub(super) fn run(
     context: &CniContext,
     record: &Record,
-    list: &List,
-    plugin: &Plugin,
+    found: &Found,
     command: Command,
     netns: &str,
     config: &[u8],
 ) -> Result<Vec<u8>> {
+    let Found {
+        list,
+        plugin,
+        program,
+    } = found;
     let what = || {
         format!(
             "network {}: the plugin {} ({})",
@@ -60,7 +71,6 @@ pub(super) fn run(
             command.name()
         )
     };
-    let program = find(&context.plugin_dirs, list, plugin)?;
     let _alone = match command {
         Command::Add => Some(alone(context.host_netns).or_system(what)?),
         Command::Del => None,
@@ -72,7 +82,7 @@ pub(super) fn run(
         Command::Add => record.output()?,
         Command::Del => scratch(&[]).or_system(what)?,
     };
-    let mut process = std::process::Command::new(&program);
+    let mut process = std::process::Command::new(program);
     process
         .env_clear()
         .env("PATH", PATH)
@@ -132,16 +142,22 @@ pub(super) fn result(list: &List, plugin: &Plugin, answer: &[u8]) -> Result<Valu
     }
 }
 
-fn find(dirs: &[PathBuf], list: &List, plugin: &Plugin) -> Result<PathBuf> {
+/// Looks for a plugin in the directories, by its plain name only.
+pub(super) fn find<'a>(dirs: &[PathBuf], list: &'a List, plugin: &'a Plugin) -> Result<Found<'a>> {
     let candidates = dirs.iter().map(|dir| dir.join(&plugin.program));
     let is_program = |path: &PathBuf| path.is_file() && access(path, Access::EXEC_OK).is_ok();
-    candidates.into_iter().find(is_program).ok_or_else(|| {
+    let program = candidates.into_iter().find(is_program).ok_or_else(|| {
         Error::step(format!(
             "network {} needs the CNI plugin {}, which is in none of {}; install the package containernetworking-plugins",
             list.name,
             plugin.program,
             join(dirs)
         ))
+    })?;
+    Ok(Found {
+        list,
+        plugin,
+        program,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The list of plugins that makes a network, as the operator wrote it.
+//! The list of plugins that makes a network, as the operator wrote it, and as ADD keeps it for DEL.
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{PortMapping, Protocol};
@@ -26,23 +26,37 @@ pub(super) struct Plugin {
 }
 
 impl List {
+    /// The operator's list.
     pub fn read(path: &Path) -> Result<List> {
+        let what = format!("the network's configuration {}", path.display());
+        let file = File::open(path).or_system(|| format!("cannot read {what}"))?;
+        let list = List::from_file(file, &what)?;
+        match list.plugins.is_empty() {
+            true => Err(Error::step(format!("{what}: has no plugins"))),
+            false => Ok(list),
+        }
+    }
+
+    /// A list from an opened file, which may have no plugins: as ADD keeps it before the first one. `what` names it in errors.
+    pub fn from_file(file: File, what: &str) -> Result<List> {
         let mut text = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_LIST_BYTES + 1).read_to_end(&mut text))
-            .or_system(|| format!("cannot read the network's configuration {}", path.display()))?;
-        let problem = |reason: &str| {
-            Error::step(format!(
-                "the network's configuration {}: {reason}",
-                path.display()
-            ))
-        };
+        file.take(MAX_LIST_BYTES + 1)
+            .read_to_end(&mut text)
+            .or_system(|| format!("cannot read {what}"))?;
+        let problem = |reason: &str| Error::step(format!("{what}: {reason}"));
         if text.len() as u64 > MAX_LIST_BYTES {
             return Err(problem("is larger than 1 MiB"));
         }
         let list: Value =
             serde_json::from_slice(&text).map_err(|error| problem(&format!("is not JSON: {error}")))?;
         List::decode(&list).map_err(|reason| problem(&reason))
+    }
+
+    /// The list with its first `count` plugins only, in the format in which it is read.
+    pub fn first(&self, count: usize) -> Value {
+        let plugins = self.plugins.iter().take(count);
+        let plugins: Vec<&Map<String, Value>> = plugins.map(|plugin| &plugin.settings).collect();
+        json!({ "name": self.name, "cniVersion": self.version, "plugins": plugins })
     }
 
     fn decode(list: &Value) -> std::result::Result<List, String> {
@@ -59,7 +73,7 @@ impl List {
         }
         let plugins = list["plugins"]
             .as_array()
-            .filter(|plugins| (1..=MAX_PLUGINS).contains(&plugins.len()));
+            .filter(|plugins| plugins.len() <= MAX_PLUGINS);
         let plugins = plugins.ok_or(format!("needs a list \"plugins\" of 1 to {MAX_PLUGINS}"))?;
         let plugins = plugins
             .iter()
@@ -153,7 +167,7 @@ mod tests {
             |version: &str, plugins: Value| json!({"name": "n", "cniVersion": version, "plugins": plugins});
         assert!(List::decode(&list("1.0.0", json!([plugin]))).is_ok());
         assert!(refusal(list("0.3.1", json!([plugin]))).contains("0.3.1"));
-        assert!(refusal(list("1.0.0", json!([]))).contains("plugins"));
+        assert!(refusal(list("1.0.0", json!(vec![&plugin; 33]))).contains("plugins"));
         assert!(refusal(list("1.0.0", json!([{"type": "../../bin/sh"}]))).contains("../../bin/sh"));
         assert!(refusal(list("1.0.0", json!([{"type": ""}]))).contains("type"));
         assert!(refusal(json!({"name": "a/b", "cniVersion": "1.0.0", "plugins": [plugin]})).contains("name"));

@@ -1,8 +1,9 @@
 //! Carries out a CNI network (specification 0.4.0 to 1.1.0): the plugins of one list, ADD in order and DEL in reverse.
 //!
 //! The plugins run in the host's network namespace. What they have made outlives a killed warden, so everything
-//! that DEL needs is found again: the list is read anew, results lie in the state directory as soon as a plugin
-//! has written them, and a plugin that still runs holds a lock that DEL waits for.
+//! that DEL needs is found again: in the state directory lie a copy of the list, of the plugins that were begun, and results
+//! as soon as a plugin has written them; a plugin that still runs holds a lock that DEL waits for. The copy names plugins
+//! as the list does, without a path: they are looked for in the plan's directories.
 
 mod exec;
 mod ghost;
@@ -32,7 +33,7 @@ pub struct CniContext<'a> {
     pub plugin_dirs: Vec<PathBuf>,
     /// Published ports, for plugins with the capability `portMappings`.
     pub ports: &'a [PortMapping],
-    /// The sandbox's state directory: holds `network.json` (the last result), `network.out` and `network.lock`.
+    /// The sandbox's state directory: holds `network.json` (the last result), `network.list`, `network.out` and `network.lock`.
     pub state_dir: BorrowedFd<'a>,
     pub host_netns: BorrowedFd<'a>,
 }
@@ -53,19 +54,14 @@ pub fn add(context: &CniContext) -> Result<Value> {
             context.conflist.display()
         )));
     }
-    let record = Record::open(context.state_dir)?;
+    let record = Record::begin(context.state_dir, &list.first(0))?;
     let mut result = None;
-    for plugin in &list.plugins {
+    for (begun, plugin) in (1..).zip(&list.plugins) {
         let config = plugin.config(&list, context.ports, result.as_ref());
-        let answer = exec::run(
-            context,
-            &record,
-            &list,
-            plugin,
-            exec::Command::Add,
-            netns,
-            &config,
-        )?;
+        // A plugin that is not there has nothing to take down.
+        let found = exec::find(&context.plugin_dirs, &list, plugin)?;
+        record.keep_list(&list.first(begun))?;
+        let answer = exec::run(context, &record, &found, exec::Command::Add, netns, &config)?;
         let answer = exec::result(&list, plugin, &answer)?;
         record.keep(&answer)?;
         result = Some(answer);
@@ -74,15 +70,18 @@ pub fn add(context: &CniContext) -> Result<Value> {
     result.ok_or_else(|| Error::step(format!("network {} has no plugins", list.name)))
 }
 
-/// DEL of every plugin in reverse, each even if one before it failed; the first failure is returned at the end. Calling it again, or
-/// without an ADD, does nothing.
+/// DEL in reverse of every plugin whose ADD has begun, each even if one before it failed; the first failure is returned at the end. The
+/// list is the one that ADD had, whatever has become of the operator's. Calling it again, or without an ADD, does nothing.
 pub fn del(context: &CniContext) -> Result<()> {
     if !Record::is_there(context.state_dir) {
         return Ok(());
     }
-    let list = List::read(&context.conflist)?;
     let record = Record::open(context.state_dir)?;
     record.wait_for_plugins();
+    let list = match record.list()? {
+        Some(list) => list,
+        None => List::read(&context.conflist)?,
+    };
     let result = record.last();
     let ghost;
     let netns = match context
@@ -100,15 +99,8 @@ pub fn del(context: &CniContext) -> Result<()> {
     for plugin in list.plugins.iter().rev() {
         let config = plugin.config(&list, context.ports, result.as_ref());
         let run = |netns| {
-            exec::run(
-                context,
-                &record,
-                &list,
-                plugin,
-                exec::Command::Del,
-                netns,
-                &config,
-            )
+            let found = exec::find(&context.plugin_dirs, &list, plugin)?;
+            exec::run(context, &record, &found, exec::Command::Del, netns, &config)
         };
         let outcome = match run(netns) {
             // What needs the namespace is gone; the rest (an address lease) is looked after without it.

@@ -1,5 +1,6 @@
 //! What a network leaves in the sandbox's state directory, for DEL after a crash.
 
+use super::list::List;
 use crate::error::{Context, Error, Result};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, statat, unlinkat};
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 /// The last result of a finished plugin.
 const RESULT: &str = "network.json";
-const RESULT_ASIDE: &str = "network.json.new";
+/// The list of the plugins whose ADD has begun: a copy of the operator's, which may have changed by the time of DEL.
+const LIST: &str = "network.list";
+const ASIDE: &str = "network.new";
 /// Standard output of the plugin that runs: a file, so that it survives the warden.
 const OUTPUT: &str = "network.out";
 const LOCK: &str = "network.lock";
@@ -27,9 +30,15 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Whether an ADD was begun and not yet taken back: the lock is made before the first plugin runs and removed last.
+    /// Whether an ADD was begun and not yet taken back: the lock is made before the first plugin runs and removed after the last.
     pub fn is_there(dir: BorrowedFd) -> bool {
         statat(dir, LOCK, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Begins an ADD with the list of no plugins. The list is there before the lock.
+    pub fn begin(dir: BorrowedFd<'a>, list: &Value) -> Result<Record<'a>> {
+        replace(dir, LIST, list)?;
+        Record::open(dir)
     }
 
     pub fn open(dir: BorrowedFd<'a>) -> Result<Record<'a>> {
@@ -53,11 +62,24 @@ impl<'a> Record<'a> {
 
     /// Keeps the result of a plugin that has finished; its output is no longer needed.
     pub fn keep(&self, result: &Value) -> Result<()> {
-        let failed = || "cannot write network.json into the state directory";
-        let mut file = File::from(create(self.dir, RESULT_ASIDE, OFlags::TRUNC)?);
-        file.write_all(result.to_string().as_bytes()).or_system(failed)?;
-        renameat(self.dir, RESULT_ASIDE, self.dir, RESULT).or_system(failed)?;
+        replace(self.dir, RESULT, result)?;
         self.unlink(OUTPUT)
+    }
+
+    /// Keeps the list of the plugins whose ADD has begun.
+    pub fn keep_list(&self, list: &Value) -> Result<()> {
+        replace(self.dir, LIST, list)
+    }
+
+    /// The list that ADD has kept. None if a warden that kept none has made the network.
+    pub fn list(&self) -> Result<Option<List>> {
+        match open_to_read(self.dir, LIST) {
+            Err(Errno::NOENT) => Ok(None),
+            file => {
+                let file = file.or_system(|| format!("cannot open {LIST} in the state directory"))?;
+                List::from_file(file, &format!("{LIST} in the state directory")).map(Some)
+            }
+        }
     }
 
     /// The newest result there is: of the plugin that a killed warden had just run, or of the last one finished.
@@ -68,9 +90,9 @@ impl<'a> Record<'a> {
             .or_else(|| self.read(RESULT).filter(is_result))
     }
 
-    /// Removes everything that a network leaves.
+    /// Removes everything that a network leaves. Until the lock is gone, DEL may be called again and needs the list.
     pub fn remove(self) -> Result<()> {
-        [OUTPUT, RESULT_ASIDE, RESULT, LOCK]
+        [OUTPUT, ASIDE, RESULT, LOCK, LIST]
             .into_iter()
             .try_for_each(|name| self.unlink(name))
     }
@@ -81,9 +103,7 @@ impl<'a> Record<'a> {
     }
 
     fn read(&self, name: &str) -> Option<Value> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = File::from(openat(self.dir, name, flags, Mode::empty()).ok()?);
-        read_bounded(file)
+        read_bounded(open_to_read(self.dir, name).ok()?)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
@@ -94,6 +114,19 @@ impl<'a> Record<'a> {
             other => other.or_system(|| format!("cannot remove {name} from the state directory")),
         }
     }
+}
+
+fn open_to_read(dir: BorrowedFd, name: &str) -> std::result::Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    openat(dir, name, flags, Mode::empty()).map(File::from)
+}
+
+/// Writes a file whole or not at all.
+fn replace(dir: BorrowedFd, name: &str, value: &Value) -> Result<()> {
+    let failed = || format!("cannot write {name} into the state directory");
+    let mut file = File::from(create(dir, ASIDE, OFlags::TRUNC)?);
+    file.write_all(value.to_string().as_bytes()).or_system(failed)?;
+    renameat(dir, ASIDE, dir, name).or_system(failed)
 }
 
 /// All of a file, if it is small enough.

@@ -388,6 +388,84 @@ fn taking_down_waits_for_what_a_killed_warden_left_running() {
 }
 
 #[test]
+fn a_network_is_taken_down_by_the_list_that_made_it() {
+    for change in ["removed", "changed"] {
+        let lab = Lab::whole();
+        in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
+        assert!(lab.traces().iter().any(|trace| trace.contains("POSTROUTING")));
+        let conflist = lab.dir.join("n.conflist");
+        if change == "removed" {
+            std::fs::remove_file(conflist).expect("remove");
+        } else {
+            let other = json!({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "nonesuch"}]});
+            std::fs::write(conflist, other.to_string()).expect("a list");
+        }
+        for _ in 0..2 {
+            del(&lab.context(None)).expect("DEL");
+            assert_eq!(lab.traces(), Vec::<String>::new(), "{change}");
+        }
+    }
+}
+
+#[test]
+fn without_a_kept_list_the_operators_own_is_read() {
+    let lab = Lab::whole();
+    in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
+    std::fs::remove_file(lab.dir.join("state/network.list")).expect("a kept list");
+    del(&lab.context(None)).expect("DEL");
+    assert_eq!(lab.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_kept_list_names_no_program_outside_the_plugin_directories() {
+    let lab = Lab::new(|_, _, _| json!([{"type": "probe"}]));
+    script(&lab, "probe", "echo '{\"cniVersion\":\"1.0.0\"}'");
+    in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
+    let list = json!({"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "../probe"}]});
+    std::fs::write(lab.dir.join("state/network.list"), list.to_string()).expect("a list");
+    let error = del(&lab.context(None)).expect_err("a path");
+    assert!(error.message.contains("no plain program name"), "{error}");
+}
+
+#[test]
+fn only_plugins_that_were_begun_are_taken_down() {
+    let lab = Lab::new(
+        |_, _, _| json!([{"type": "first"}, {"type": "second"}, {"type": "nonesuch"}, {"type": "third"}]),
+    );
+    for name in ["first", "second", "third"] {
+        script(
+            &lab,
+            name,
+            "echo $CNI_COMMAND >> $0.said; echo '{\"cniVersion\":\"1.0.0\"}'",
+        );
+    }
+    let said = |name: &str| std::fs::read_to_string(lab.dir.join(name).with_extension("said"));
+    let error = in_sandbox(|netns| add(&lab.context(Some(netns))).expect_err("no such plugin"));
+    assert!(error.message.contains("nonesuch"), "{error}");
+    del(&lab.context(None)).expect("DEL");
+    assert_eq!(said("first").expect("said"), "ADD\nDEL\n");
+    assert_eq!(said("second").expect("said"), "ADD\nDEL\n");
+    said("third").expect_err("never run");
+    assert_eq!(lab.traces(), Vec::<String>::new());
+}
+
+#[test]
+fn a_plugin_that_cannot_be_found_leaves_nothing_and_one_that_went_missing_is_an_error() {
+    let lab = Lab::new(|_, _, _| json!([{"type": "nosuch"}]));
+    in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect_err("no such plugin");
+    del(&lab.context(None)).expect("nothing to take down");
+    assert_eq!(lab.traces(), Vec::<String>::new());
+    script(&lab, "nosuch", "echo '{\"cniVersion\":\"1.0.0\"}'");
+    in_sandbox(|netns| add(&lab.context(Some(netns))).map(drop)).expect("ADD");
+    std::fs::remove_file(lab.dir.join("nosuch")).expect("remove");
+    let error = del(&lab.context(None)).expect_err("it is missing");
+    assert!(error.message.contains("nosuch"), "{error}");
+    script(&lab, "nosuch", "exit 0");
+    del(&lab.context(None)).expect("it is back");
+    assert_eq!(lab.traces(), Vec::<String>::new());
+}
+
+#[test]
 fn taking_down_what_was_never_made_runs_no_plugin() {
     let lab = Lab::new(|_, _, _| json!([{"type": "nonesuch"}]));
     del(&lab.context(None)).expect("nothing to do");
