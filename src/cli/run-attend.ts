@@ -20,7 +20,6 @@ export async function attend(
   { take }: Interruption,
   { interactive }: { readonly interactive: boolean },
 ): Promise<number> {
-  const closed = new Promise<void>((resolve) => (warden.onClose = resolve));
   let asked = 0;
   const onSignal = (): void => {
     asked += 1;
@@ -38,7 +37,10 @@ export async function attend(
   try {
     const exit = await endOf(warden, file.name);
     // It still undoes: what we leave behind when we return is nothing.
-    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, undoDeadlineMs).unref())]);
+    await Promise.race([
+      warden.closed(),
+      new Promise((resolve) => setTimeout(resolve, undoDeadlineMs).unref()),
+    ]);
     return exit.exitCode;
   } finally {
     if (raw) process.stdin.setRawMode(false);

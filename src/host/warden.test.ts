@@ -11,9 +11,8 @@ const isGone = (error: unknown): boolean => error instanceof TripodError && erro
 test("the end of a workload is known although its warden was gone before anybody asked", async () => {
   const [ours, wardens] = duplexPair();
   const connection = new WardenConnection(ours);
-  const closed = new Promise<void>((resolve) => (connection.onClose = resolve));
   wardens.end(`${JSON.stringify(exit)}\n`);
-  await closed;
+  await connection.closed();
   assert.equal((await connection.exited()).exitCode, 3);
 });
 

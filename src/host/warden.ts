@@ -67,8 +67,7 @@ export class WardenConnection {
   #tail = "";
   #closed: TripodError | undefined;
   readonly #exit = Promise.withResolvers<Exit>();
-  /** Called once when the connection is gone. */
-  onClose: (() => void) | undefined;
+  readonly #gone = Promise.withResolvers<void>();
 
   constructor(stream: Duplex) {
     this.#stream = stream;
@@ -103,6 +102,10 @@ export class WardenConnection {
    */
   exited(): Promise<Exit> {
     return this.#exit.promise;
+  }
+  /** Resolves when the connection is gone, also when it was gone before anybody asked. */
+  closed(): Promise<void> {
+    return this.#gone.promise;
   }
   /** The workload's end, on any other connection. */
   wait(): Promise<Exit> {
@@ -172,7 +175,7 @@ export class WardenConnection {
       reject(new TripodError("warden-gone", `${doing}: the warden is gone (${why})`));
     this.#waiting.clear();
     this.#exit.reject(this.#closed);
-    this.onClose?.();
+    this.#gone.resolve();
   }
 }
 
