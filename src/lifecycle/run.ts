@@ -204,11 +204,16 @@ async function carryOut(
   try {
     signal.throwIfAborted();
     stages.end("warden");
-    const { net, times } = await warden.prepare(ground, file.removeOnExit ? "remove" : "keep");
+    const prepared = warden.prepare(ground, file.removeOnExit ? "remove" : "keep");
+    // What fails first is told; the other then has nobody to tell.
+    prepared.catch(() => {});
+    // Without a network there is nothing to look at: this is composed while the warden works.
+    const early = file.network === "none" ? launch(input, undefined) : undefined;
+    const { net, times } = await prepared;
     stages.end("ground", { name: "network", ms: msOf(times, "network") });
     const addressed = withAddress(file, net);
     if (addressed !== file) await updateSandboxFile(sandboxDir(context, file.id), addressed);
-    const { plan } = launch({ ...input, sandbox: addressed }, net);
+    const { plan } = early ?? launch({ ...input, sandbox: addressed }, net);
     const written = writePlan(context, file, ground, plan);
     try {
       await warden.launch(plan);
