@@ -69,6 +69,8 @@ export const tenderSeccomp: SeccompProfile = {
     // Its own filter.
     "seccomp",
   ],
+  // A tender built with Debian's Rust is linked to glibc, which asks for its own path, its stack and its processors, and does without an answer.
+  refuse: ["readlink", "readlinkat", "openat", "sched_getaffinity"],
 };
 
 const cloneThread = 0x0001_0000;
