@@ -35,7 +35,7 @@ const expectations: Readonly<Record<string, RegExp>> = {
   // Standard streams, and the few that the monitor was given; never one of ours.
   "open-fds": /^(killed|0 1 2( [3-9])*)$/,
   // Its own files and mount points.
-  "root-entries": /^(killed|empty|kernel lib lib64 usr)$/,
+  "root-entries": /^(killed|refused E\w+|empty|kernel lib lib64 usr)$/,
 };
 
 /** Builds the probe, where the operator's configuration can name it. */
@@ -219,5 +219,8 @@ test("a hostile program in a monitor's place reaches nothing", { timeout: 600_00
   }
   const text = `${tableOf("as the host sees it", outside)}\n\n${tableOf("attempt", inside)}`;
   t.diagnostic(text);
-  writeOrCompare(text);
+  // With another C library other calls are tried first: the expectations above hold, the page shows musl's.
+  const version = execFileSync(path, ["--version"], { encoding: "utf8", timeout: 10_000 });
+  if (version.includes("musl")) writeOrCompare(text);
+  else t.diagnostic("docs/SECURITY.md was not compared: the probe is not built with musl");
 });

@@ -49,7 +49,12 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
 fn main() {
     // As a monitor is asked before it counts as one.
     if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
-        println!("hostile-probe {}", env!("CARGO_PKG_VERSION"));
+        let libc = if cfg!(target_env = "musl") {
+            "musl"
+        } else {
+            "glibc"
+        };
+        println!("hostile-probe {}, {libc}", env!("CARGO_PKG_VERSION"));
         return;
     }
     let named = std::env::args().find_map(|arg| {

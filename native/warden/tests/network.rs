@@ -11,7 +11,7 @@ fn with_network(lab: &Lab) -> String {
     let list = json!({"cniVersion": "1.0.0", "name": "lab", "plugins": [
         {"type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": false,
             "ipam": {"type": "host-local", "dataDir": lab.root.join("ipam"),
-                "ranges": [[{"subnet": "10.213.77.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]});
+                "ranges": [[{"subnet": "10.99.77.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]});
     std::fs::write(lab.lib().join("networks/lab.conflist"), list.to_string()).unwrap();
     bridge
 }
@@ -49,7 +49,7 @@ fn a_network_is_seen_used_and_given_back() {
             interface["addresses"][0]["address"]
                 .as_str()
                 .unwrap()
-                .starts_with("10.213.77."),
+                .starts_with("10.99.77."),
             "{prepared}"
         );
         let launch = json!([{"do": "tap", "name": "tap0", "mtu": 1500, "redirect": "eth0"}, bind_busybox(),

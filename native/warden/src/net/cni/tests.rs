@@ -58,7 +58,7 @@ impl Lab {
         let bridge = format!("tpt{}x{number}", std::process::id());
         let dir = std::env::temp_dir().join(format!("tripod-cni-{bridge}"));
         std::fs::create_dir_all(dir.join("state")).expect("a directory");
-        let subnet = format!("10.213.{}.0/24", (std::process::id() as u8).wrapping_add(number));
+        let subnet = format!("10.99.{}.0/24", (std::process::id() as u8).wrapping_add(number));
         let list = json!({"cniVersion": "1.0.0", "name": bridge, "plugins": plugins(&bridge, &subnet, &dir)});
         std::fs::write(dir.join("n.conflist"), list.to_string()).expect("a list");
         let (state, host) = (open(dir.join("state")), open("/proc/self/ns/net"));
