@@ -25,7 +25,7 @@ export async function handle({ args, options, globals, terminal }: Invocation<Ex
       interactive: options.interactive,
       ...present({ user: options.user, cwd: options.workdir }),
     });
-  if (!options.tty || options.interactive || !terminal.inputIsTerminal) return work();
+  if (!options.tty || options.interactive) return work();
   // The runtime makes the terminal raw but reads no key. To our process group, as the terminal would: the runtime is in it.
   let sent: number | undefined;
   const send = (signal: number): void => {

@@ -50,6 +50,10 @@ export interface ImageDocument {
   readonly problem: string | null;
 }
 
+/** What is known of an image before any document of it is read. */
+const headOf = (name: string, { digest, mediaType }: Descriptor) =>
+  ({ schema: "tripod.image/1", reference: familiarSpelling(name), name, digest, mediaType }) as const;
+
 /** Reads what the store has of an image. Throws `image-corrupt`, `image-invalid`. */
 export function imageDocument(store: Store, { name, descriptor }: StoredReference): ImageDocument {
   const blobs = new Map<string, number>();
@@ -61,11 +65,7 @@ export function imageDocument(store: Store, { name, descriptor }: StoredReferenc
     manifestDocument(store, entry, name, count),
   );
   return {
-    schema: "tripod.image/1",
-    reference: familiarSpelling(name),
-    name,
-    digest: descriptor.digest,
-    mediaType: descriptor.mediaType,
+    ...headOf(name, descriptor),
     sizeBytes: [...blobs.values()].reduce((sum, size) => sum + size, 0),
     manifests,
     problem: null,
@@ -79,11 +79,7 @@ export function damagedDocument(
   problem: string,
 ): ImageDocument {
   return {
-    schema: "tripod.image/1",
-    reference: familiarSpelling(name),
-    name,
-    digest: descriptor.digest,
-    mediaType: descriptor.mediaType,
+    ...headOf(name, descriptor),
     sizeBytes: store.has(descriptor) ? descriptor.size : 0,
     manifests: [],
     problem,

@@ -84,14 +84,12 @@ function tellTimings(terminal: Terminal, format: string, stages: Stages): Promis
 }
 
 /** The first flag that only a container can honour. */
-const containerOnly = (options: RunOptions): string | undefined =>
-  options.volume.length > 0
-    ? "-v"
-    : options.user !== undefined
-      ? "--user"
-      : options.workdir === undefined
-        ? undefined
-        : "--workdir";
+const containerOnly = ({ volume, user, workdir }: RunOptions): string | undefined =>
+  [
+    volume.length > 0 ? "-v" : undefined,
+    user === undefined ? undefined : "--user",
+    workdir === undefined ? undefined : "--workdir",
+  ].find((flag) => flag !== undefined);
 
 /** Ports that a browser or curl reaches by HTTP. */
 const httpPorts = new Set(["80", "8000", "8080", "3000", "5000"]);

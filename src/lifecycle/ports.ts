@@ -104,7 +104,7 @@ interface Clash {
  * Finds the first port that another sandbox has. Called after our own reservation is visible, so that of two at once the earlier keeps it and the later sees
  * it; with `yieldToAll` the later keeps it too: who chooses anew gives way to whoever has chosen.
  */
-export function findClash(
+function findClash(
   file: SandboxFile,
   others: readonly SandboxView[],
   yieldToAll: boolean,
