@@ -137,6 +137,10 @@ const input: GuestInput = {
   monitor: "spt",
   netDevices: ["service0"],
   disks: [],
+  mounts: [],
+  root: { kind: "none" },
+  user: { uid: 0, gid: 0 },
+  cwd: "/",
 };
 
 test("the first device is the namespace's interface, further ones lead nowhere", () => {
@@ -174,7 +178,9 @@ test("what a Solo5 guest cannot have is refused", () => {
   throwsCode("kernel-invalid", /no name of a Solo5 device/, () =>
     solo5.boot({ ...input, netDevices: ["a-b"] }),
   );
-  throwsCode("image-invalid", /takes no initrd/, () => solo5.boot({ ...input, initrd: hostPath("/initrd") }));
+  throwsCode("image-invalid", /takes no initrd/, () =>
+    solo5.boot({ ...input, root: { kind: "initrd", path: hostPath("/initrd") } }),
+  );
   throwsCode("kernel-invalid", /block device storage, for which nothing/, () =>
     solo5.boot({ ...input, offer: { ...sptOffer, blockDevices: ["storage"] } }),
   );

@@ -11,13 +11,18 @@ const maxBootLineBytes = 2047 - 8 * 48;
 
 export const pvh: GuestDriver = {
   kind: "pvh",
+  arches: ["amd64"],
+  roots: ["none", "initrd", "disk"],
+  fileSystems: [],
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 8 },
   defaultBootLine: "{args}",
   maxBootLineBytes,
   boot: (input) => ({
     kernel: input.kernel,
-    initrds: input.initrd === undefined ? [] : [input.initrd],
+    initrd: input.root.kind === "initrd" ? [{ path: input.root.path }] : [],
     bootLine: expandBootLine(input.offer.bootLine ?? pvh.defaultBootLine, input, maxBootLineBytes),
-    disks: input.disks,
+    disks: input.root.kind === "disk" ? [input.root.disk, ...input.disks] : input.disks,
+    shares: [],
     // A PVH kernel declares nothing: it finds what is there. Devices that the image names, else one per interface.
     nics: nicsOf(
       input.netDevices.length > 0 ? input.netDevices : (input.net?.interfaces.map(({ name }) => name) ?? []),

@@ -10,13 +10,18 @@ const deviceName = /^[A-Za-z0-9]{1,67}$/;
 
 export const solo5: GuestDriver = {
   kind: "solo5",
+  arches: ["amd64", "arm64"],
+  roots: ["none"],
+  fileSystems: [],
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 63 },
   defaultBootLine: "{args}",
   maxBootLineBytes: 8191,
   boot: (input) => {
     checkDevices(input);
     return {
       kernel: input.kernel,
-      initrds: [],
+      initrd: [],
+      shares: [],
       bootLine: expandBootLine(input.offer.bootLine ?? solo5.defaultBootLine, input, solo5.maxBootLineBytes),
       disks: input.disks,
       nics: nicsOf(input.netDevices, input.net),
@@ -25,14 +30,14 @@ export const solo5: GuestDriver = {
 };
 
 /** Every declared device must be attached, under exactly its name. */
-function checkDevices({ offer, initrd, netDevices, disks }: GuestInput): void {
+function checkDevices({ offer, root, netDevices, disks }: GuestInput): void {
   for (const name of [...netDevices, ...disks.map((disk) => disk.name)])
     if (!deviceName.test(name))
       throw new TripodError(
         "kernel-invalid",
         `${offer.kernel}: ${JSON.stringify(name.slice(0, 70))} is no name of a Solo5 device`,
       );
-  if (initrd !== undefined)
+  if (root.kind === "initrd")
     throw new TripodError("image-invalid", "a Solo5 guest takes no initrd, yet the image states one");
   const given = new Set(disks.map((disk) => disk.name));
   const missing = (offer.blockDevices ?? []).filter((name) => !given.has(name));

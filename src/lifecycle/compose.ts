@@ -202,11 +202,14 @@ async function composeUnikernel(
     program: found.path,
     needs: await findNeeds(found.path, driver.needs, facts.arch),
     kernel,
-    ...(initrd === undefined ? {} : { initrd }),
+    root: initrd === undefined ? { kind: "none" } : { kind: "initrd", path: initrd },
     args: sandbox.command,
     env: environmentOf(execution, request, process.env),
     netDevices: kernelFacts.solo5?.netDevices ?? offer.netDevices ?? ["eth0"],
     disks: [],
+    mounts: [],
+    user: { uid: 0, gid: 0 },
+    cwd: execution.WorkingDir ?? "/",
   };
 }
 

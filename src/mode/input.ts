@@ -8,6 +8,7 @@ import type { DnsConfig } from "../spec/resolv.ts";
 import type {
   BindNeed,
   Disk,
+  GuestRoot,
   Launch,
   Machine,
   MonitorKind,
@@ -53,15 +54,19 @@ export interface UnikernelWorkload {
   /** The monitor's program, and the files that its `ProgramNeeds` ask for. */
   readonly program: HostPath;
   readonly needs: readonly BindNeed[];
-  /** Resolved in the image's layers. */
+  /** Resolved in the image's root file system. */
   readonly kernel: HostPath;
-  readonly initrd?: HostPath;
+  readonly root: GuestRoot;
   readonly args: readonly string[];
   /** `NAME=value` each. */
   readonly env: readonly string[];
   /** Names of the network devices that the kernel (or else the offer) declares. */
   readonly netDevices: readonly string[];
   readonly disks: readonly Disk[];
+  readonly mounts: readonly { readonly disk: Disk; readonly at: string }[];
+  /** Whom the workload in the guest runs as, and where it begins. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  readonly cwd: string;
 }
 
 /** The two halves of a mode. Both are pure; both throw `TripodError` for what cannot be. */

@@ -23,10 +23,14 @@ const spt: UnikernelWorkload = {
   program: hostPath("/opt/tripod/bin/tripod-tender"),
   needs: [],
   kernel: hostPath("/var/lib/tripod/layers/5/kernel"),
+  root: { kind: "none" },
   args: ["port=80"],
   env: ["A=1"],
   netDevices: ["service0"],
   disks: [],
+  mounts: [],
+  user: { uid: 0, gid: 0 },
+  cwd: "/",
 };
 const qemu: UnikernelWorkload = {
   ...spt,

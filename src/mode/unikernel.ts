@@ -12,7 +12,7 @@ import type { Credentials, Rlimit, Step } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
-import type { GuestBoot, Launch } from "../spec/values.ts";
+import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
 import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
 
@@ -46,7 +46,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
     const boot = describe(input, workload, net);
     const launch = driverOf(workload).render({
       guest: workload.offer.guest,
-      boot,
+      boot: monitorBoot(boot),
       machine: workload.machine,
       program: workload.program,
       needs: workload.needs,
@@ -71,14 +71,26 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
     offer,
     monitor,
     kernel: workload.kernel,
-    ...(workload.initrd === undefined ? {} : { initrd: workload.initrd }),
+    root: workload.root,
     args: workload.args,
     env: workload.env,
     hostname: input.hostname,
     net: net === undefined ? undefined : { ...net, dns: { servers, search } },
     netDevices: workload.netDevices,
     disks: workload.disks,
+    mounts: workload.mounts,
+    user: workload.user,
+    cwd: workload.cwd,
   });
+}
+
+/** One part is bound as it is. */
+function monitorBoot({ initrd, ...boot }: GuestBoot): MonitorBoot {
+  const [part, second] = initrd;
+  if (part === undefined) return boot;
+  if (second !== undefined || !("path" in part))
+    throw new TripodError("no-fit", "an initrd of several parts cannot be joined yet");
+  return { ...boot, initrd: part.path };
 }
 
 interface Rendered {

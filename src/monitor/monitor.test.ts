@@ -6,21 +6,21 @@ import { TripodError } from "../spec/errors.ts";
 import { richFacts } from "../spec/fixtures.ts";
 import { hostPath, sandboxPath } from "../spec/paths.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
-import { type GuestBoot, type Launch, type Machine, arches } from "../spec/values.ts";
+import { type Launch, type Machine, type MonitorBoot, arches } from "../spec/values.ts";
 import { monitorDriver, monitors, solo5Programs, supportsOf } from "./index.ts";
 import { type MonitorDriver, mebibyte } from "./monitor.ts";
 import { isSolo5Program } from "./solo5.ts";
 
 const nic = { name: "service0", tap: "tap0", mac: "0a:58:0a:80:00:05", mtu: 1450 };
-const boot: GuestBoot = {
+const boot: MonitorBoot = {
   kernel: hostPath("/layers/kernel"),
-  initrds: [],
+  shares: [],
   bootLine: "ip=10.128.0.5/20 port=80",
   disks: [],
   nics: [nic],
 };
 const machine: Machine = { arch: "amd64", memoryBytes: 64 * mebibyte, vcpus: 1, kvm: false };
-const disks: GuestBoot["disks"] = [
+const disks: MonitorBoot["disks"] = [
   { name: "storage", path: hostPath("/disks/a"), readonly: false, sectorBytes: 4096 },
   { name: "config", path: hostPath("/disks/b"), readonly: true },
 ];
@@ -78,7 +78,7 @@ const cases: Readonly<Record<string, () => Launch>> = {
   "qemu-pvh-tcg-disks": () =>
     driver("qemu").render({
       guest: "pvh",
-      boot: { ...boot, disks, initrds: [hostPath("/layers/initrd")] },
+      boot: { ...boot, disks, initrd: hostPath("/layers/initrd") },
       machine,
       program: hostPath("/usr/bin/qemu-system-x86_64"),
       needs,
@@ -112,7 +112,7 @@ test("every fd that an argument names is opened, each number once, from 3 on", (
 });
 
 const making =
-  (kind: "hvt" | "spt" | "qemu", change: Partial<Machine>, guest: Partial<GuestBoot> = {}) =>
+  (kind: "hvt" | "spt" | "qemu", change: Partial<Machine>, guest: Partial<MonitorBoot> = {}) =>
   () =>
     driver(kind).render({
       guest: "solo5",

@@ -2,11 +2,11 @@
 
 import type { HostPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
-import type { BindNeed, GuestBoot, GuestKind, Launch, Machine } from "../spec/values.ts";
+import type { BindNeed, GuestKind, Launch, Machine, MonitorBoot } from "../spec/values.ts";
 
 export interface RenderInput {
   readonly guest: GuestKind;
-  readonly boot: GuestBoot;
+  readonly boot: MonitorBoot;
   readonly machine: Machine;
   readonly program: HostPath;
   /** Shared libraries, modules and data files that `ProgramNeeds` asked for, as found on this host, those that hold code marked executable. */

@@ -35,6 +35,7 @@ const features = (kind: Kind, taps: MonitorFeatures["taps"]): MonitorFeatures =>
   guests: ["solo5"],
   kvm: kind === "hvt" ? "required" : "unused",
   taps,
+  shares: [],
 });
 
 /** Our tender: static, and given everything by fd. */

@@ -34,9 +34,9 @@ import { type SelectInput, leastContainerBytes, select } from "./select.ts";
 
 // Declared as the drivers declare themselves; src/monitor has the real ones, which select may not import.
 const supports: Supports = [
-  { kind: "hvt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "required", taps: "fd" },
-  { kind: "spt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "unused", taps: "fd" },
-  { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd" },
+  { kind: "hvt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "required", taps: "fd", shares: [] },
+  { kind: "spt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "unused", taps: "fd", shares: [] },
+  { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd", shares: [] },
 ];
 
 const base: SelectInput = {

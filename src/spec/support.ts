@@ -1,6 +1,6 @@
 /** What a monitor driver declares about itself. `select` branches on these, never on a monitor's name. */
 
-import type { Arch, GuestKind, MonitorKind } from "./values.ts";
+import type { Arch, GuestKind, MonitorKind, ShareKind } from "./values.ts";
 
 export interface MonitorFeatures {
   readonly kind: MonitorKind;
@@ -13,6 +13,8 @@ export interface MonitorFeatures {
   readonly kvm: "required" | "optional" | "unused";
   /** How a network device reaches it: a tap's fd given by the warden, or not at all. */
   readonly taps: "fd" | "none";
+  /** How it can give a guest a directory of the host. */
+  readonly shares: readonly ShareKind[];
 }
 
 /** All monitors that Tripod can drive here; a kind that is not listed has no driver. */

@@ -56,6 +56,12 @@ export type Offer =
       /** Names of Solo5 network and block devices, where the image states them. */
       readonly netDevices?: readonly string[];
       readonly blockDevices?: readonly string[];
+      /** Version of the guest's own system, where its boot line differs by it (urunc's `unikernelVersion`). */
+      readonly version?: string;
+      /** A disk image in the image's root file system, and where the guest mounts it; at `/` it is the guest's root. */
+      readonly disk?: { readonly path: UntrustedPath; readonly mountPoint: string };
+      /** The image's root file system itself becomes the guest's root, as a disk or a share (urunc's `mountRootfs`). */
+      readonly mountRootfs?: true;
     };
 
 /** What a guest was seen to do under KVM: nothing, a few instructions, or all that Linux needs. */
@@ -153,14 +159,42 @@ export interface Disk {
   readonly sectorBytes?: number;
 }
 
+export const shareKinds = ["9p", "virtiofs"] as const;
+export type ShareKind = (typeof shareKinds)[number];
+
+/** A directory of the host that the guest mounts by its tag. */
+export interface Share {
+  readonly kind: ShareKind;
+  readonly tag: string;
+  readonly path: HostPath;
+  readonly readonly: boolean;
+}
+
+/** Where a guest's root file system comes from; `none`: it lives in its kernel. */
+export type GuestRoot =
+  | { readonly kind: "none" }
+  | { readonly kind: "initrd"; readonly path: HostPath }
+  | { readonly kind: "disk"; readonly disk: Disk; readonly fileSystem?: string }
+  | { readonly kind: ShareKind; readonly path: HostPath; readonly readonly: boolean };
+export type RootKind = GuestRoot["kind"];
+
+/** One part of an initrd: a file of the host as it is, or bytes that we made. */
+export type InitrdPart = { readonly path: HostPath } | { readonly content: Base64 };
+
 /** What a guest needs to boot, in nobody's command-line language. */
 export interface GuestBoot {
   readonly kernel: HostPath;
-  readonly initrds: readonly HostPath[];
+  /** Joined in this order, each part on a boundary of 4 bytes, to the one initrd that the monitor loads; empty: none. */
+  readonly initrd: readonly InitrdPart[];
   readonly bootLine: string;
+  /** The root, where it is a disk, comes first. */
   readonly disks: readonly Disk[];
   readonly nics: readonly Nic[];
+  readonly shares: readonly Share[];
 }
+
+/** A described guest as a monitor is given it: its initrd lies in one file. */
+export type MonitorBoot = Omit<GuestBoot, "initrd"> & { readonly initrd?: HostPath };
 
 /** The size of the machine and how it is accelerated. */
 export interface Machine {

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { monitorDriver } from "../../src/monitor/index.ts";
 import { hostPath } from "../../src/spec/paths.ts";
-import type { GuestBoot, Launch } from "../../src/spec/values.ts";
+import type { MonitorBoot, Launch } from "../../src/spec/values.ts";
 import { requires } from "../support/requires.ts";
 import { outcomeOf } from "../support/tripod.ts";
 
@@ -80,12 +80,12 @@ function labOf(t: TestContext): string {
   return lab;
 }
 
-function rendered(lab: string, disks: GuestBoot["disks"]): Launch {
+function rendered(lab: string, disks: MonitorBoot["disks"]): Launch {
   const driver = monitorDriver("qemu", program);
   assert.ok(driver !== undefined);
   return driver.render({
     guest: "pvh",
-    boot: { kernel: hostPath(join(lab, "kernel")), initrds: [], bootLine: "a=1,b=2 c", disks, nics: [] },
+    boot: { kernel: hostPath(join(lab, "kernel")), bootLine: "a=1,b=2 c", disks, nics: [], shares: [] },
     machine: { arch: "amd64", memoryBytes: 16 << 20, vcpus: 2, kvm: false },
     program: hostPath(program),
     needs: [],

@@ -36,7 +36,7 @@ const overheadBytes = (machine: Machine): number =>
   Math.ceil(machine.memoryBytes / 128);
 
 export const qemu: MonitorDriver = {
-  features: { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd" },
+  features: { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd", shares: [] },
   needs: {
     libraries: true,
     files: [
@@ -65,8 +65,7 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
   let fd = 3;
   const disks = boot.disks.map((disk) => ({ disk, at: fd++ }));
   const taps = boot.nics.map((nic) => ({ nic, at: fd++ }));
-  const [initrd, second] = boot.initrds;
-  if (second !== undefined) throw new TripodError("no-fit", "QEMU boots with one initrd, two were given");
+  const { initrd } = boot;
   return {
     program,
     argv: [
