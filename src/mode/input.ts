@@ -1,7 +1,7 @@
 /** What both pure functions of a mode, `prepare` and `launch`, are given: all that was decided and found before anything is done. */
 
 import type { OciConfig } from "../spec/runtime.ts";
-import type { HostPath } from "../spec/paths.ts";
+import type { CgroupPath, HostPath } from "../spec/paths.ts";
 import type { Plan, Stdio } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import type { DnsConfig } from "../spec/resolv.ts";
@@ -28,7 +28,39 @@ export interface ModeInput {
   /** The host's name servers, used where the network's own configuration names none. Loopback addresses are left out by us. */
   readonly hostDns: DnsConfig;
   readonly stdio: Stdio;
+  /** Under an engine, by the OCI command line: what its bundle says of the ground; absent: all of it is ours. */
+  readonly engine?: EngineGround;
   readonly workload: ContainerWorkload | UnikernelWorkload;
+}
+
+/** What an engine has settled: the network namespace is its (or filled by its hooks), and it looks for the sandbox in a cgroup of its naming. */
+export interface EngineGround {
+  readonly cgroupPath: CgroupPath;
+  /** Joined; absent: a new one. */
+  readonly networkNamespace?: HostPath;
+  readonly oomScoreAdj?: number;
+  /** In the order of their times, each time's in the order of the bundle. */
+  readonly hooks: readonly OciHook[];
+  /** The state that hooks read, as JSON; the warden sets `pid` and `status`. */
+  readonly hookState: string;
+}
+
+export const hookTimes = [
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+] as const;
+
+export interface OciHook {
+  readonly time: (typeof hookTimes)[number];
+  readonly path: HostPath;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  /** 0: the warden's own. */
+  readonly timeoutMs: number;
 }
 
 export interface ContainerWorkload {

@@ -14,7 +14,7 @@ import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
 import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
-import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
+import type { EngineGround, ModeDriver, ModeInput, OciHook, UnikernelWorkload } from "./input.ts";
 
 /** The private root is a tmpfs of mount points and small files. */
 const rootBytes = 1024 * 1024;
@@ -26,20 +26,19 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
     planOf(input, [
       {
         do: "cgroup",
-        path: cgroupPath(`/tripod/${input.sandbox.namespace}/${input.sandbox.id}`),
+        path:
+          input.engine?.cgroupPath ?? cgroupPath(`/tripod/${input.sandbox.namespace}/${input.sandbox.id}`),
+        warden: input.engine !== undefined,
         limits: {
           pids: defaultPids,
           ...input.sandbox.limits,
           memoryBytes: workload.machine.memoryBytes + driverOf(workload).overheadBytes(workload.machine),
         },
       },
-      {
-        do: "namespaces",
-        make: ["network", "mount", "pid", "ipc", "uts", "cgroup"],
-        join: [],
-        hostname: input.hostname,
-      },
-      ...networkSteps(input),
+      namespacesStep(input),
+      ...(input.engine === undefined
+        ? networkSteps(input)
+        : hookSteps(input.engine, ["prestart", "createRuntime"])),
       { do: "root", sizeBytes: rootBytes },
     ]),
   launch: (input, workload, net) => {
@@ -54,6 +53,41 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
     return { plan: planOf(input, launchSteps(input, workload, { boot, launch, net })), launch };
   },
 };
+
+/** All new, but for a network namespace that an engine has made. */
+function namespacesStep({ engine, hostname }: ModeInput): Step {
+  const joined = engine?.networkNamespace;
+  const own = ["mount", "pid", "ipc", "uts", "cgroup"] as const;
+  return {
+    do: "namespaces",
+    make: joined === undefined ? ["network", ...own] : own,
+    join: joined === undefined ? [] : [{ kind: "network", path: joined }],
+    hostname,
+  };
+}
+
+/** Where hooks of a time run, and when (runtime-spec, config.md, POSIX-platform hooks). */
+const hookRules = {
+  prestart: { when: "now", where: "runtime" },
+  createRuntime: { when: "now", where: "runtime" },
+  createContainer: { when: "now", where: "container" },
+  startContainer: { when: "start", where: "container" },
+  poststart: { when: "poststart", where: "runtime" },
+  poststop: { when: "poststop", where: "runtime" },
+} as const satisfies Record<OciHook["time"], unknown>;
+
+const hookSteps = ({ hooks, hookState }: EngineGround, times: readonly OciHook["time"][]): Step[] =>
+  hooks
+    .filter(({ time }) => times.includes(time))
+    .map(({ time, path, args, env, timeoutMs }) => ({
+      do: "hook",
+      ...hookRules[time],
+      path,
+      argv: args,
+      env,
+      timeoutMs,
+      state: Buffer.from(hookState).toString("base64"),
+    }));
 
 function driverOf({ monitor, program }: UnikernelWorkload): MonitorDriver {
   const driver = monitorDriver(monitor, program);
@@ -93,6 +127,8 @@ function monitorBoot({ initrd, ...boot }: GuestBoot): MonitorBoot {
   return { ...boot, initrd: part.path };
 }
 
+const laterHooks = ["createContainer", "startContainer", "poststart", "poststop"] as const;
+
 interface Rendered {
   readonly boot: GuestBoot;
   readonly launch: Launch;
@@ -101,7 +137,9 @@ interface Rendered {
 
 function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, rendered: Rendered): Step[] {
   const { boot, launch, net } = rendered;
-  const steps: Step[] = boot.nics.map((nic, index): Step => {
+  const { engine } = input;
+  const hooks = engine === undefined ? [] : hookSteps(engine, laterHooks);
+  const taps = boot.nics.map((nic, index): Step => {
     const redirect = net?.interfaces[index]?.name;
     return {
       do: "tap",
@@ -110,6 +148,7 @@ function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, re
       ...(redirect === undefined ? {} : { redirect }),
     };
   });
+  const steps: Step[] = [...hooks, ...taps];
   for (const { name, path, write } of launch.opens) steps.push({ do: "open", name, path, write });
   steps.push(...rootSteps(input, launch));
   steps.push({
@@ -124,10 +163,12 @@ function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, re
       launch,
       disks.some((disk) => !disk.readonly),
     ),
+    ...(engine?.oomScoreAdj === undefined ? {} : { oomScoreAdj: engine.oomScoreAdj }),
     maskedPaths: [],
     readonlyPaths: [],
     stdio: input.stdio,
     stop: launch.stop,
+    ...(launch.channel === undefined ? {} : { channel: launch.channel }),
   });
   return steps;
 }

@@ -53,6 +53,12 @@ export const errorTable = {
     "A layer tries to leave its directory or to exhaust the host.",
     "do not run this image; ask who built it",
   ),
+  "bundle-invalid": entry(
+    "user",
+    1,
+    "The `config.json` that an engine or a user made does not follow the OCI runtime specification, or asks for what no guest can have.",
+    "look at the field that is named; tripod-runtime spec writes one that works",
+  ),
   "annotation-invalid": entry(
     "user",
     125,

@@ -44,10 +44,25 @@ export interface Credentials {
   readonly groups: readonly number[];
 }
 
-/** How a monitor or container is asked to stop before it is killed. `say` is sent as it is to a socket. */
+/**
+ * How a monitor or container is asked to stop before it is killed. `say` is sent as it is to a socket, or without one on the monitor's channel
+ * (`Channel`).
+ */
 export type StopMeans =
   | { readonly signal: number; readonly deadlineMs: number }
-  | { readonly socket: StatePath; readonly say: Base64; readonly deadlineMs: number };
+  | { readonly socket: StatePath; readonly say: Base64; readonly deadlineMs: number }
+  | { readonly say: Base64; readonly deadlineMs: number };
+
+/**
+ * A stream between the warden and the monitor, at a descriptor of the monitor's. After the exec the warden says `say` and takes the monitor for
+ * started when it has read `expect` somewhere in the answer; a monitor that ends before is a failed start.
+ */
+export interface Channel {
+  readonly at: number;
+  readonly say: Base64;
+  readonly expect: Base64;
+  readonly deadlineMs: number;
+}
 
 /** Where the workload's standard streams go. The warden owns them; no byte crosses Node. */
 export interface Stdio {
@@ -56,12 +71,15 @@ export interface Stdio {
   /** First window size of the terminal. */
   readonly rows?: number;
   readonly cols?: number;
-  /** Standard input: none (`/dev/null`) or the warden's own fd 0. */
-  readonly stdin: "null" | "inherit";
+  /**
+   * Standard input: none (`/dev/null`) or the warden's own fd 0. `engine`: all three streams are the warden's own, handed on as they are, or the
+   * terminal, whose other end goes to the console socket that the warden was started with; nothing is read, copied or logged here.
+   */
+  readonly stdin: "null" | "inherit" | "engine";
   /** Also copy output to the warden's own fds 1 and 2. */
   readonly tee: boolean;
-  /** `log` in the state directory, CRI format (`<RFC 3339 nanoseconds> stdout|stderr F|P <line>`); rotated to `log.1` … */
-  readonly log: { readonly maxBytes: number; readonly files: number };
+  /** `log` in the state directory, CRI format (`<RFC 3339 nanoseconds> stdout|stderr F|P <line>`); rotated to `log.1` … Absent: none. */
+  readonly log?: { readonly maxBytes: number; readonly files: number };
 }
 
 /** An fd opened earlier in the plan (`open`, `tap`), given to the spawned process at a number. */
@@ -90,8 +108,11 @@ export type Step =
   | { readonly do: "directory"; readonly at: StatePath; readonly mode: number }
   /** A file in the state directory. */
   | { readonly do: "file"; readonly at: StatePath; readonly content: Base64; readonly mode: number }
-  /** A cgroup with limits; processes spawned by later steps are placed in it. */
-  | { readonly do: "cgroup"; readonly path: CgroupPath; readonly limits: Limits }
+  /**
+   * A cgroup with limits; processes spawned by later steps are placed in it. `warden`: the warden is placed in it too, where engines look for the
+   * sandbox's, and what can be frozen and denied devices goes to its child `guest`.
+   */
+  | { readonly do: "cgroup"; readonly path: CgroupPath; readonly limits: Limits; readonly warden: boolean }
   /**
    * Namespaces. `network` is made or joined by the warden itself (so that its /proc entry names it); the others by the
    * stage process that later becomes the monitor. A made network namespace gets its loopback up.
@@ -146,9 +167,13 @@ export type Step =
    * whose frames it takes, both ways.
    */
   | { readonly do: "tap"; readonly name: string; readonly mtu: number; readonly redirect?: string }
-  /** Runs an OCI hook with the state on stdin. */
+  /**
+   * Runs an OCI hook with the state on stdin, in which the warden sets `pid` and `status`: now, or at the time that `when` names. A `poststop` hook is
+   * kept in `hooks.json` for whoever removes the sandbox.
+   */
   | {
       readonly do: "hook";
+      readonly when: "now" | "start" | "poststart" | "poststop";
       readonly path: HostPath;
       readonly argv: readonly string[];
       readonly env: readonly string[];
@@ -181,13 +206,14 @@ export type Step =
       readonly readonlyPaths: readonly SandboxPath[];
       readonly stdio: Stdio;
       readonly stop: StopMeans;
+      readonly channel?: Channel;
     };
 
 export type StepKind = Step["do"];
 
 export interface Plan {
   readonly version: 1;
-  /** The sandbox's id, `[a-z0-9][a-z0-9_.-]{0,127}`; every name the plan makes derives from it. */
+  /** The sandbox's id, `[A-Za-z0-9_][A-Za-z0-9_+.-]{0,127}`; every name the plan makes derives from it. */
   readonly id: string;
   readonly steps: readonly Step[];
 }

@@ -18,6 +18,8 @@ export type Request =
   | { readonly op: "prepare"; readonly plan: Plan; readonly onExit: OnExit }
   /** Carries out the launch plan; afterwards the sandbox is `created`. Answer: `Launched`. */
   | { readonly op: "launch"; readonly plan: Plan }
+  /** The owner lets go: from now on a sandbox that never started stays until `delete`. Answer: `{}`. */
+  | { readonly op: "release" }
   /** Lets the workload go. Answered when its program runs (exec succeeded). Answer: `Launched`. */
   | { readonly op: "start" }
   /** Sends a signal to the workload. Answer: `{}`. */

@@ -1,6 +1,6 @@
 /** The values that flow from an image and a wish to a plan (docs/ARCHITECTURE.md walks through them). All plain readonly data. */
 
-import type { Base64, Credentials, Limits, Mac, PortMapping, StopMeans } from "./plan.ts";
+import type { Base64, Channel, Credentials, Limits, Mac, PortMapping, StopMeans } from "./plan.ts";
 import type { HostPath, SandboxPath, UntrustedPath } from "./paths.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 
@@ -237,6 +237,8 @@ export interface Launch {
   /** The system calls allowed, or undefined when the program confines itself before the guest runs. */
   readonly seccomp: SeccompProfile | undefined;
   readonly stop: StopMeans;
+  /** Where it says that its guest runs; absent: it runs when its program does. */
+  readonly channel?: Channel;
   /** Bytes of memory the monitor needs besides the guest's own. */
   readonly overheadBytes: number;
 }

@@ -13,6 +13,7 @@ mod process;
 mod protocol;
 mod remove;
 mod run;
+mod runtime;
 mod serve;
 mod session;
 mod stage;
@@ -38,7 +39,7 @@ const COMMANDS: [(&str, Entry); 3] = [
 ];
 
 /// Other names that the program goes by (links to it): each is an entry point of its own.
-const NAMES: [(&str, Entry); 0] = [];
+const NAMES: [(&str, Entry); 1] = [("tripod-runtime", runtime::main)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()

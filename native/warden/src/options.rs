@@ -3,21 +3,26 @@
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
-/// `--dir <state directory> --lib <lib directory>`, both absolute.
+/// `--dir <state directory> --lib <lib directory>`, both absolute, and `--console`: descriptor 4 is where an engine waits for the terminal.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     pub dir: PathBuf,
     pub lib: PathBuf,
+    pub console: bool,
 }
 
 impl Options {
     pub fn parse(arguments: &[String]) -> Result<Options> {
-        let (mut dir, mut lib) = (None, None);
+        let (mut dir, mut lib, mut console) = (None, None, false);
         let mut arguments = arguments.iter();
         while let Some(option) = arguments.next() {
             let slot = match option.as_str() {
                 "--dir" => &mut dir,
                 "--lib" => &mut lib,
+                "--console" => {
+                    console = true;
+                    continue;
+                }
                 other => return Err(Error::bad_request(format!("option {other:?} is not known"))),
             };
             let value = arguments
@@ -28,7 +33,7 @@ impl Options {
                 Some(value.ok_or_else(|| Error::bad_request(format!("{option} wants an absolute path")))?);
         }
         match (dir, lib) {
-            (Some(dir), Some(lib)) => Ok(Options { dir, lib }),
+            (Some(dir), Some(lib)) => Ok(Options { dir, lib, console }),
             _ => Err(Error::bad_request("--dir and --lib are both needed")),
         }
     }

@@ -78,13 +78,13 @@ checked_path!(
     "a clean cgroup path"
 );
 
-/// Whether a string is a sandbox's id: `[a-z0-9][a-z0-9_.-]{0,127}`.
+/// Whether a string is a sandbox's id: `[A-Za-z0-9_][A-Za-z0-9_+.-]{0,127}`.
 pub fn is_id(id: &str) -> bool {
     let bytes = id.as_bytes();
-    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     bytes.len() <= 128
         && bytes.first().is_some_and(plain)
-        && bytes.iter().all(|b| plain(b) || b"_.-".contains(b))
+        && bytes.iter().all(|b| plain(b) || b"+.-".contains(b))
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn ids_are_plain() {
-        assert!(is_id("3f2a") && is_id("a_.-"));
-        assert!(!is_id("") && !is_id(".a") && !is_id("A") && !is_id("a/b") && !is_id(&"a".repeat(129)));
+        assert!(is_id("3f2a") && is_id("A_.-+"));
+        assert!(!is_id("") && !is_id(".a") && !is_id("-a") && !is_id("a/b") && !is_id(&"a".repeat(129)));
     }
 }

@@ -115,12 +115,16 @@ pub enum StopMeans {
         say: Bytes,
         deadline_ms: u64,
     },
+    #[serde(rename_all = "camelCase")]
+    Channel { say: Bytes, deadline_ms: u64 },
 }
 
 impl StopMeans {
     pub fn deadline_ms(&self) -> u64 {
         match self {
-            StopMeans::Signal { deadline_ms, .. } | StopMeans::Socket { deadline_ms, .. } => *deadline_ms,
+            StopMeans::Signal { deadline_ms, .. }
+            | StopMeans::Socket { deadline_ms, .. }
+            | StopMeans::Channel { deadline_ms, .. } => *deadline_ms,
         }
     }
 }
@@ -130,6 +134,7 @@ impl StopMeans {
 pub enum Stdin {
     Null,
     Inherit,
+    Engine,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,7 +153,17 @@ pub struct Stdio {
     pub cols: Option<u16>,
     pub stdin: Stdin,
     pub tee: bool,
-    pub log: LogLimits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogLimits>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    pub at: i32,
+    pub say: Bytes,
+    pub expect: Bytes,
+    pub deadline_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -222,6 +237,15 @@ pub enum HookPlace {
     Container,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookTime {
+    Now,
+    Start,
+    Poststart,
+    Poststop,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Directory {
     pub at: StatePath,
@@ -239,6 +263,7 @@ pub struct File {
 pub struct Cgroup {
     pub path: CgroupPath,
     pub limits: Limits,
+    pub warden: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -317,6 +342,7 @@ pub struct Tap {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hook {
+    pub when: HookTime,
     pub path: HostPath,
     pub argv: Vec<String>,
     pub env: Vec<String>,
@@ -353,6 +379,8 @@ pub struct Spawn {
     pub readonly_paths: Vec<SandboxPath>,
     pub stdio: Stdio,
     pub stop: StopMeans,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

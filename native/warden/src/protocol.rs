@@ -27,6 +27,7 @@ pub enum Request {
     Launch {
         plan: Plan,
     },
+    Release,
     Start,
     Signal {
         signal: u8,

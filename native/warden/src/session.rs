@@ -1,20 +1,22 @@
 //! What the warden holds for its sandbox while it lives, and the carrying out and undoing of plans on it.
 
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::journal::Journal;
 use crate::path::HostPath;
-use crate::plan::{Plan, StopMeans};
-use crate::process::Process;
+use crate::plan::{Channel, Hook, Plan, StopMeans};
+use crate::process::{self, Process};
 use crate::protocol::StepTime;
 use crate::stage::Stage;
 use crate::state_dir::StateDir;
 use crate::stdio::Streams;
 use crate::step;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The network namespace that the warden is in, if the plan made or joined one.
 pub struct Network {
@@ -35,6 +37,15 @@ pub enum Workload {
     },
 }
 
+/// Bytes that a monitor may say before what is expected of it.
+const MAX_GREETING: usize = 64 << 10;
+
+fn contains(heard: &[u8], expected: &[u8]) -> bool {
+    heard
+        .windows(expected.len().max(1))
+        .any(|window| window == expected)
+}
+
 pub struct Session {
     pub dir: StateDir,
     pub lib: PathBuf,
@@ -42,6 +53,12 @@ pub struct Session {
     pub cgroup: Option<Cgroup>,
     pub network: Option<Network>,
     pub stage: Option<Stage>,
+    /// Hooks whose time comes.
+    pub hooks: Vec<Hook>,
+    /// Where an engine waits for the terminal.
+    pub console: Option<OwnedFd>,
+    /// Our end of the monitor's channel, and what starting says and expects on it.
+    pub channel: Option<(OwnedFd, Channel)>,
     /// Descriptors by the names that the plan gave them.
     pub fds: BTreeMap<String, OwnedFd>,
     pub workload: Option<Workload>,
@@ -62,6 +79,9 @@ impl Session {
             cgroup: None,
             network: None,
             stage: None,
+            hooks: Vec::new(),
+            console: None,
+            channel: None,
             fds: BTreeMap::new(),
             workload: None,
             streams: None,
@@ -87,6 +107,59 @@ impl Session {
         match self.workload.as_ref()? {
             Workload::Monitor { .. } => self.stage.as_ref().map(|stage| &stage.process),
             Workload::Container { process, .. } => Some(process),
+        }
+    }
+
+    /// Waits until the monitor has said on its channel that it runs. One without a channel runs when its program does.
+    pub fn greet(&self) -> Result<()> {
+        let Some((fd, channel)) = &self.channel else {
+            return Ok(());
+        };
+        let failed = |why: &str| Error::step(format!("the monitor {why}")).with_code("exec-failed");
+        let end = Instant::now() + Duration::from_millis(channel.deadline_ms);
+        self.say(&channel.say.0)
+            .map_err(|error| failed(&format!("does not listen: {error}")))?;
+        let mut heard = Vec::new();
+        let mut buffer = [0u8; 4096];
+        while !contains(&heard, &channel.expect.0) {
+            if heard.len() > MAX_GREETING {
+                return Err(failed("says too much and not what is expected of it"));
+            }
+            if !process::wait_readable(fd.as_fd(), end.saturating_duration_since(Instant::now())) {
+                return Err(failed(&format!(
+                    "did not come up within {} ms",
+                    channel.deadline_ms
+                )));
+            }
+            match rustix::io::read(fd, &mut buffer) {
+                Ok(0) | Err(Errno::CONNRESET) => {
+                    return Err(failed("ended before its guest began: see its output"));
+                }
+                Ok(length) => heard.extend_from_slice(&buffer[..length]),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Error::system("cannot read the monitor's channel", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says something on the monitor's channel, waiting for nobody.
+    pub fn say(&self, bytes: &[u8]) -> Result<()> {
+        let Some((fd, _)) = &self.channel else {
+            return Err(Error::not_allowed("the monitor has no channel"));
+        };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        rustix::net::send(fd, bytes, flags)
+            .map(drop)
+            .or_system(|| "cannot speak to the monitor")
+    }
+
+    /// Takes what the monitor says unasked, so that it never waits for us. Nothing of it is used; at its end the channel is closed.
+    pub fn hear(&mut self) {
+        let mut buffer = [0u8; 4096];
+        let Some((fd, _)) = &self.channel else { return };
+        if !matches!(rustix::io::read(fd, &mut buffer), Ok(1..) | Err(Errno::INTR)) {
+            self.channel = None;
         }
     }
 

@@ -29,7 +29,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
     ExitCode::from(u8::from(matches!(outcome, Outcome::Error(_))))
 }
 
-fn undo(options: &Options) -> Result<()> {
+/// Undoes what the journal names and removes the state directory; one that is not there is no error.
+pub fn undo(options: &Options) -> Result<()> {
     let dir = match StateDir::open(&options.dir) {
         // Somebody else has removed it: that is what was wanted.
         Err(error) if error.errno.as_deref() == Some("ENOENT") => return Ok(()),

@@ -100,7 +100,7 @@ fn hooks_get_the_state_and_their_failure_is_told() {
     let lab = Lab::new();
     let seen = lab.root.join("seen");
     let hook = |script: String, timeout: u64| {
-        json!({"do": "hook", "path": BUSYBOX, "argv": ["sh", "-c", script], "env": ["A=b"], "timeoutMs": timeout,
+        json!({"do": "hook", "when": "now", "path": BUSYBOX, "argv": ["sh", "-c", script], "env": ["A=b"], "timeoutMs": timeout,
             "where": "runtime", "state": "eyJhIjoxfQ=="})
     };
     let mut warden = lab.warden();
@@ -116,7 +116,12 @@ fn hooks_get_the_state_and_their_failure_is_told() {
         .owner()
         .ok(json!({"op": "prepare", "plan": lab.plan(good), "onExit": "keep"}));
     assert_eq!(good_answer["times"][0]["step"], "hook");
-    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "{\"a\":1}b\n");
+    let told = std::fs::read_to_string(&seen).unwrap();
+    let state = told
+        .strip_suffix("b\n")
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let wanted = json!({"a": 1, "pid": warden.child.id(), "status": "creating"});
+    assert_eq!(state, Some(wanted), "{told}");
     let bad = json!([hook("echo it is broken >&2; exit 3".to_string(), 5000)]);
     let error = warden
         .owner()
@@ -142,7 +147,7 @@ fn hooks_get_the_state_and_their_failure_is_told() {
 fn a_user_namespace_maps_the_program_away_from_root() {
     let lab = Lab::new();
     let steps = json!([
-        {"do": "cgroup", "path": lab.cgroup(), "limits": {}},
+        {"do": "cgroup", "path": lab.cgroup(), "limits": {}, "warden": false},
         {"do": "namespaces", "make": ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"], "join": [],
             "uidMap": [{"inside": 0, "outside": 300_000, "count": 65_536}],
             "gidMap": [{"inside": 0, "outside": 300_000, "count": 65_536}]},

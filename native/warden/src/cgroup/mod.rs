@@ -17,12 +17,20 @@ use std::time::{Duration, Instant};
 pub struct Cgroup {
     path: CgroupPath,
     used: Vec<Hierarchy>,
+    /// The warden is in it: where it came from.
+    warden: Option<Origin>,
     attaching: Option<JoinHandle<Result<()>>>,
 }
 
+/// The `cgroup.procs` that the warden was in before it went into a sandbox's cgroup.
+type Origin = Vec<PathBuf>;
+
+/// What is frozen or denied devices where the warden, which must do its work, is in the sandbox's cgroup.
+const GUEST: &str = "guest";
+
 impl Cgroup {
     /// Makes the cgroup with its limits. A limit whose controller is not there is an error, never ignored.
-    pub fn create(path: &CgroupPath, limits: &Limits) -> Result<Cgroup> {
+    pub fn create(path: &CgroupPath, limits: &Limits, warden: bool) -> Result<Cgroup> {
         let hierarchies = Hierarchies::read()?;
         let mut used = Vec::new();
         for (controller, demanded) in limits::controllers(limits) {
@@ -37,16 +45,60 @@ impl Cgroup {
                 None => {}
             }
         }
+        if warden {
+            // Engines read statistics in whatever hierarchy the warden is in.
+            used.extend(
+                hierarchies
+                    .all()
+                    .iter()
+                    .filter(|one| !used.contains(one))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
         for hierarchy in &used {
             hierarchy.make(path)?;
         }
         let cgroup = Cgroup {
             path: path.clone(),
+            warden: warden.then(|| origin(&used)),
             used,
             attaching: None,
         };
         limits::apply(&cgroup, limits)?;
+        for hierarchy in &cgroup.used {
+            let guest = cgroup.guest_directory(hierarchy);
+            if !guest.exists() {
+                std::fs::create_dir(&guest)
+                    .or_system(|| format!("cannot make the cgroup {}", guest.display()))?;
+            }
+        }
         Ok(cgroup)
+    }
+
+    /// Where the guest's processes are.
+    fn guest_directory(&self, hierarchy: &Hierarchy) -> PathBuf {
+        let directory = hierarchy.directory(&self.path);
+        let apart = hierarchy.unified || hierarchy.has("freezer") || hierarchy.has("devices");
+        if self.warden.is_some() && apart {
+            directory.join(GUEST)
+        } else {
+            directory
+        }
+    }
+
+    /// Where the guest's processes are in the hierarchy of a controller.
+    fn guest(&self, controller: &str) -> Option<(PathBuf, bool)> {
+        let hierarchy = self.used.iter().find(|hierarchy| hierarchy.has(controller))?;
+        Some((self.guest_directory(hierarchy), hierarchy.unified))
+    }
+
+    /// Takes the warden out again, so that the cgroup can be emptied and removed.
+    pub fn leave(&mut self) {
+        for file in self.warden.take().into_iter().flatten() {
+            // One that has vanished meanwhile leaves us where we are: the removal will say so.
+            let _ = write(&file, "0");
+        }
     }
 
     /// The directory of the cgroup in the hierarchy of a controller.
@@ -58,13 +110,20 @@ impl Cgroup {
     /// Moves a process in. The kernel takes about 10 ms for it (it waits for all its readers), so this is done beside
     /// the other steps; `attached` waits for it.
     pub fn attach(&mut self, pid: i32) -> Result<()> {
-        let files: Vec<PathBuf> = self
-            .used
-            .iter()
-            .map(|hierarchy| hierarchy.directory(&self.path).join("cgroup.procs"))
-            .collect();
+        let guest = |hierarchy| self.guest_directory(hierarchy).join("cgroup.procs");
+        let mut moves: Vec<(PathBuf, i32)> = self.used.iter().map(|one| (guest(one), pid)).collect();
+        if self.warden.is_some() {
+            let own = std::process::id() as i32;
+            // Version 1 must let us open the devices that we hand on.
+            let with_us = self
+                .used
+                .iter()
+                .filter(|hierarchy| hierarchy.unified || !hierarchy.has("devices"))
+                .map(|hierarchy| (hierarchy.directory(&self.path).join("cgroup.procs"), own));
+            moves.extend(with_us);
+        }
         let work = move || {
-            for file in files {
+            for (file, pid) in moves {
                 write(&file, &pid.to_string())?;
             }
             Ok(())
@@ -86,7 +145,7 @@ impl Cgroup {
     /// Forbids all devices except those allowed later. Version 1 only: version 2 wants a BPF program for it, and the private root
     /// holds no other node and its binds are `nodev` in either version.
     pub fn forbid_devices(&self) -> Result<()> {
-        match self.directory("devices") {
+        match self.guest("devices") {
             Some((directory, false)) => {
                 write(&directory.join("devices.deny"), "a")?;
                 // null, zero, full, random, urandom: harmless wherever a node of them is.
@@ -100,7 +159,7 @@ impl Cgroup {
 
     /// Allows a device node by numbers; `kind` is `c` or `b`.
     pub fn allow_device(&self, kind: char, major: u32, minor: u32) -> Result<()> {
-        match self.directory("devices") {
+        match self.guest("devices") {
             Some((directory, false)) => write(
                 &directory.join("devices.allow"),
                 &format!("{kind} {major}:{minor} rwm"),
@@ -111,7 +170,7 @@ impl Cgroup {
 
     /// Thaws without waiting: a frozen process sees no signal, not even the one that kills it.
     pub fn thaw(&self) {
-        if let Some((directory, unified)) = self.directory("freezer") {
+        if let Some((directory, unified)) = self.guest("freezer") {
             let (file, value) = if unified {
                 ("cgroup.freeze", "0")
             } else {
@@ -123,7 +182,7 @@ impl Cgroup {
 
     /// Freezes or thaws all processes, and waits until they are.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
-        let Some((directory, unified)) = self.directory("freezer") else {
+        let Some((directory, unified)) = self.guest("freezer") else {
             return Err(Error::step("cannot pause: the cgroup freezer is not mounted"));
         };
         let end = Instant::now() + Duration::from_secs(5);
@@ -154,6 +213,25 @@ impl Cgroup {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The `cgroup.procs` that this process is in, in the hierarchies used.
+fn origin(used: &[Hierarchy]) -> Origin {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    own.lines()
+        .filter_map(|line| line.split_once(':')?.1.split_once(':'))
+        .filter_map(|(controllers, path)| {
+            let hierarchy = used.iter().find(|hierarchy| {
+                if hierarchy.unified {
+                    controllers.is_empty()
+                } else {
+                    controllers.split(',').any(|controller| hierarchy.has(controller))
+                }
+            })?;
+            let directory = hierarchy.mount.join(path.trim_start_matches('/'));
+            Some(directory.join("cgroup.procs"))
+        })
+        .collect()
 }
 
 /// Whether all threads of a version 2 cgroup stand in the freezer but the kernel's own, which cannot be frozen: KVM puts one into the cgroup of

@@ -103,15 +103,19 @@ impl Connection {
     }
 
     pub fn send(&mut self, value: &impl Serialize) {
+        // Our own types always serialise.
+        if let Ok(line) = serde_json::to_vec(value) {
+            self.forward(&line);
+        }
+    }
+
+    /// Sends a line as it is.
+    pub fn forward(&mut self, line: &[u8]) {
         if !self.open {
             return;
         }
-        // Our own types always serialise.
-        let Ok(mut line) = serde_json::to_vec(value) else {
-            return;
-        };
-        line.push(b'\n');
-        self.output.append(&mut line);
+        self.output.extend_from_slice(line);
+        self.output.push(b'\n');
         self.flush();
         if self.output.len() > MAX_UNREAD {
             self.open = false;

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::state_dir::StateDir;
 use crate::stdio::Interest;
 use crate::sys;
-use connection::Connection;
+pub use connection::Connection;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::mount::MountPropagationFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -46,6 +46,8 @@ pub struct Server {
     next_connection: u64,
     status: Status,
     on_exit: OnExit,
+    /// The owner let go of a sandbox that has not started: somebody else will start or delete it.
+    released: bool,
     /// A plan has failed and everything was undone: only `delete` is left.
     failed: bool,
     warden: ProcessName,
@@ -102,7 +104,8 @@ fn refuse(mut owner: Connection, error: &Error) {
 
 fn start(options: &Options) -> Result<Server> {
     // Whatever else our starter left open is not ours to keep open, nor a sandbox's to inherit.
-    sys::close_range(4, u32::MAX);
+    let console = options.console.then(|| sys::inherited_fd(4)).flatten();
+    sys::close_range(if console.is_some() { 5 } else { 4 }, u32::MAX);
     sys::ignore_sigpipe(true);
     let signals = [
         libc::SIGCHLD,
@@ -125,8 +128,10 @@ fn start(options: &Options) -> Result<Server> {
     let lock = dir.lock(Duration::ZERO)?;
     let listener = listen(&dir)?;
     let journal = Journal::create(&dir)?;
+    let mut session = Session::open(dir, options.lib.clone())?;
+    session.console = console;
     let mut server = Server {
-        session: Session::open(dir, options.lib.clone())?,
+        session,
         journal,
         signals,
         listener,
@@ -135,6 +140,7 @@ fn start(options: &Options) -> Result<Server> {
         next_connection: 1,
         status: Status::Creating,
         on_exit: OnExit::Keep,
+        released: false,
         failed: false,
         warden: process::name_of(std::process::id() as i32),
         created_at: clock::now(),
@@ -172,6 +178,7 @@ enum Ready {
     Signals,
     Listener,
     Connection(u64),
+    Channel,
     Stream(Interest),
 }
 
@@ -183,6 +190,7 @@ impl Server {
                     Ready::Signals => self.on_signals(),
                     Ready::Listener => self.accept(),
                     Ready::Connection(number) => self.serve(number, flags),
+                    Ready::Channel => self.session.hear(),
                     Ready::Stream(interest) => {
                         if let Some(streams) = &mut self.session.streams {
                             streams.advance(interest);
@@ -206,6 +214,10 @@ impl Server {
         for connection in &self.connections {
             tokens.push(Ready::Connection(connection.number));
             fds.push(PollFd::from_borrowed_fd(connection.fd(), connection.interest()));
+        }
+        if let Some((fd, _)) = &self.session.channel {
+            tokens.push(Ready::Channel);
+            fds.push(PollFd::new(fd, PollFlags::IN));
         }
         for (interest, fd, flags) in self
             .session
@@ -291,7 +303,7 @@ impl Server {
                 .any(|connection| connection.number == waiter.connection)
         });
         let never_started = matches!(self.status, Status::Creating | Status::Created) && self.exit.is_none();
-        if owner_left && never_started && self.done.is_none() {
+        if owner_left && !self.released && never_started && self.done.is_none() {
             self.abandon(0);
         }
     }

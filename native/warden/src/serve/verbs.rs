@@ -4,7 +4,7 @@ use super::{Server, Waiter};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::net;
-use crate::plan::{Plan, StopMeans};
+use crate::plan::{HookTime, Plan, StopMeans};
 use crate::protocol::{Answer, OnExit, Request, Status};
 use crate::session::Workload;
 use crate::state_dir::write_all;
@@ -13,12 +13,15 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
+/// SIGRTMIN+3: the stop signal of images that run systemd.
+const SYSTEMD_HALT: i32 = 37;
+
 /// Which requests a status allows: the whole table. `delete` is more exact: see `delete`.
 fn is_allowed(request: &Request, status: Status) -> bool {
     use Status::{Created, Creating, Paused, Running, Stopped};
     let allowed: &[Status] = match request {
         Request::Prepare { .. } | Request::Launch { .. } => &[Creating],
-        Request::Start => &[Created],
+        Request::Start | Request::Release => &[Created],
         Request::Signal { .. } => &[Created, Running, Paused],
         Request::Stop { .. } => &[Created, Running, Paused, Stopped],
         Request::Resize { .. } => &[Created, Running, Paused],
@@ -63,6 +66,10 @@ impl Server {
         match request {
             Request::Prepare { plan, on_exit } => self.prepare(&plan, on_exit).map(Some),
             Request::Launch { plan } => self.launch(&plan).map(Some),
+            Request::Release => {
+                self.released = true;
+                Ok(Some(Answer::Done {}))
+            }
             Request::Start => self.start_workload().map(Some),
             Request::Signal { signal } => self.signal(signal).map(done),
             Request::Stop { timeout_ms } => {
@@ -147,7 +154,12 @@ impl Server {
     fn start_workload(&mut self) -> Result<Answer> {
         let begun = Instant::now();
         let result = match &self.session.workload {
-            Some(Workload::Monitor { .. }) => self.session.stage().and_then(|stage| stage.go()),
+            Some(Workload::Monitor { .. }) => {
+                step::run_kept_hooks(HookTime::Start, &self.session, Status::Created)
+                    .and_then(|()| self.session.stage())
+                    .and_then(|stage| stage.go())
+                    .and_then(|()| self.session.greet())
+            }
             Some(Workload::Container { path, .. }) => step::oci_command(path, &OciVerb::Start, &self.session)
                 .map_err(|error| error.with_code("exec-failed")),
             None => Err(Error::not_allowed("nothing was launched")),
@@ -157,6 +169,10 @@ impl Server {
         self.started_at = Some(clock::now());
         // The program runs: a state that cannot be written does not make it not run.
         let _ = self.write_state();
+        // The workload runs: a poststart hook that fails is told, and stops nothing (runtime-spec, config.md, poststart).
+        if let Err(error) = step::run_kept_hooks(HookTime::Poststart, &self.session, Status::Running) {
+            eprintln!("tripod-warden: poststart: {error}");
+        }
         let pid = self.session.process().map_or(0, |process| process.name.pid);
         let step = if matches!(self.session.workload, Some(Workload::Container { .. })) {
             "oci"
@@ -170,7 +186,7 @@ impl Server {
         Ok(Answer::Launched { pid, times })
     }
 
-    fn signal(&self, signal: u8) -> Result<()> {
+    fn signal(&mut self, signal: u8) -> Result<()> {
         if !(1..=64).contains(&signal) {
             return Err(Error::bad_request(format!(
                 "signal {signal} is not one of 1 to 64"
@@ -181,11 +197,25 @@ impl Server {
             Some(Workload::Container { path, .. }) if signal == 9 => {
                 step::oci_command(path, &OciVerb::Kill { signal, all: true }, &self.session)
             }
-            Some(_) => self
-                .session
-                .process()
-                .map_or(Ok(()), |process| process.signal(signal)),
+            Some(Workload::Monitor { .. }) => self.signal_monitor(signal),
+            Some(_) => self.send(signal),
             None => Ok(()),
+        }
+    }
+
+    fn send(&self, signal: u8) -> Result<()> {
+        self.session
+            .process()
+            .map_or(Ok(()), |process| process.signal(signal))
+    }
+
+    /// A guest hears no signals: those that ask a process to end ask it to stop, those that stop and go on hold for its machine, and the others,
+    /// which would only kill the monitor, are for nobody.
+    fn signal_monitor(&mut self, signal: u8) -> Result<()> {
+        match i32::from(signal) {
+            libc::SIGKILL | libc::SIGSTOP | libc::SIGCONT => self.send(signal),
+            libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | SYSTEMD_HALT => self.stop(None),
+            _ => Ok(()),
         }
     }
 
@@ -210,7 +240,11 @@ impl Server {
         }
         // A means that fails (a monitor that listens no more) leaves the deadline, which does not.
         let _ = match &stop {
-            StopMeans::Signal { signal, .. } => self.signal(*signal),
+            StopMeans::Signal { signal, .. } => match &self.session.workload {
+                Some(Workload::Monitor { .. }) => self.send(*signal),
+                _ => self.signal(*signal),
+            },
+            StopMeans::Channel { say, .. } => self.session.say(&say.0),
             StopMeans::Socket { socket, say, .. } => self.say(socket.as_str(), &say.0),
         };
         Ok(())

@@ -146,6 +146,15 @@ pub fn receive<T: DeserializeOwned>(
         .map_err(|_| Errno::PROTO)
 }
 
+/// Sends one descriptor with a word beside it, as OCI runtimes send a terminal.
+pub fn send_fd(socket: BorrowedFd<'_>, word: &[u8], fd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    rustix::net::sendmsg(socket, &[IoSlice::new(word)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
 /// One descriptor sent with at least one byte, as OCI runtimes send a terminal.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> std::result::Result<Option<OwnedFd>, Errno> {
     let mut byte = [0u8; 256];

@@ -10,7 +10,7 @@ mod message;
 mod root;
 
 pub use child::MAX_GRANT;
-pub use message::{Order, receive_fd};
+pub use message::{Order, receive_fd, send_fd};
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{NamespaceKind, Namespaces};

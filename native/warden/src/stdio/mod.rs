@@ -22,6 +22,68 @@ pub struct Ends {
     pub stderr: OwnedFd,
 }
 
+/// An engine's streams for a program, as they are: our own, or a terminal of which the engine gets the other end.
+pub fn engine_ends(stdio: &Stdio, console: Option<OwnedFd>, owner: (u32, u32)) -> Result<Ends> {
+    if !stdio.terminal {
+        let copy = |fd: BorrowedFd<'_>| {
+            fd.try_clone_to_owned()
+                .map_err(|error| Error::system("cannot copy a standard stream", error))
+        };
+        return Ok(Ends {
+            stdin: copy(rustix::stdio::stdin())?,
+            stdout: copy(rustix::stdio::stdout())?,
+            stderr: copy(rustix::stdio::stderr())?,
+        });
+    }
+    let console = console.ok_or_else(|| Error::step("a terminal is asked for, and nobody waits for it"))?;
+    let (master, ends) = terminal(owner)?;
+    if let (Some(rows), Some(cols)) = (stdio.rows, stdio.cols) {
+        set_window(&master, rows, cols)?;
+    }
+    crate::stage::send_fd(console.as_fd(), b"/dev/ptmx", master.as_fd())
+        .or_system(|| "cannot hand the terminal to the console socket")?;
+    Ok(ends)
+}
+
+/// A new terminal: its master end, and the other end three times, owned by `owner` (uid, gid).
+fn terminal(owner: (u32, u32)) -> Result<(OwnedFd, Ends)> {
+    let what = || "cannot make a terminal";
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = rustix::pty::openpt(flags).or_system(what)?;
+    rustix::pty::unlockpt(&master).or_system(what)?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).or_system(what)?;
+    let (uid, gid) = (
+        rustix::fs::Uid::from_raw(owner.0),
+        rustix::fs::Gid::from_raw(owner.1),
+    );
+    rustix::fs::fchown(&slave, Some(uid), Some(gid)).or_system(what)?;
+    let copy = || slave.try_clone().map_err(|error| Error::system(what(), error));
+    let ends = Ends {
+        stdin: copy()?,
+        stdout: copy()?,
+        stderr: copy()?,
+    };
+    Ok((master, ends))
+}
+
+fn set_window(terminal: &OwnedFd, rows: u16, cols: u16) -> Result<()> {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(terminal, size).or_system(|| "cannot set the size of the terminal")
+}
+
+fn log_of(stdio: &Stdio, dir: &StateDir) -> Result<Log> {
+    let limits = stdio
+        .log
+        .as_ref()
+        .ok_or_else(|| Error::step("streams that the warden reads need the limits of their log"))?;
+    Log::open(dir, limits)
+}
+
 /// What the event loop waits for on behalf of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
@@ -44,22 +106,7 @@ impl Streams {
         if !stdio.terminal {
             return Streams::pipes(stdio, dir, owner);
         }
-        let what = || "cannot make a terminal";
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = rustix::pty::openpt(flags).or_system(what)?;
-        rustix::pty::unlockpt(&master).or_system(what)?;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).or_system(what)?;
-        let (uid, gid) = (
-            rustix::fs::Uid::from_raw(owner.0),
-            rustix::fs::Gid::from_raw(owner.1),
-        );
-        rustix::fs::fchown(&slave, Some(uid), Some(gid)).or_system(what)?;
-        let copy = || slave.try_clone().map_err(|error| Error::system(what(), error));
-        let ends = Ends {
-            stdin: copy()?,
-            stdout: copy()?,
-            stderr: copy()?,
-        };
+        let (master, ends) = terminal(owner)?;
         Ok((Streams::on_terminal(stdio, dir, master)?, ends))
     }
 
@@ -81,7 +128,7 @@ impl Streams {
             ends.push(theirs);
         }
         let stdin = match stdio.stdin {
-            Stdin::Inherit => rustix::stdio::stdin().try_clone_to_owned(),
+            Stdin::Inherit | Stdin::Engine => rustix::stdio::stdin().try_clone_to_owned(),
             Stdin::Null => rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(std::io::Error::from),
         };
@@ -93,7 +140,7 @@ impl Streams {
             sources,
             feed: None,
             terminal: None,
-            log: Log::open(dir, &stdio.log)?,
+            log: log_of(stdio, dir)?,
         };
         Ok((
             streams,
@@ -116,7 +163,7 @@ impl Streams {
             sources: vec![source],
             feed,
             terminal: Some(master),
-            log: Log::open(dir, &stdio.log)?,
+            log: log_of(stdio, dir)?,
         };
         if let (Some(rows), Some(cols)) = (stdio.rows, stdio.cols) {
             streams.resize(rows, cols)?;
@@ -137,13 +184,7 @@ impl Streams {
         let Some(terminal) = &self.terminal else {
             return Err(Error::not_allowed("the sandbox has no terminal"));
         };
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: cols,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(terminal, size).or_system(|| "cannot set the size of the terminal")
+        set_window(terminal, rows, cols)
     }
 
     /// Which descriptors to wait on now, and for what.

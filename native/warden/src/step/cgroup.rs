@@ -6,9 +6,13 @@ use crate::path::CgroupPath;
 use crate::plan;
 use crate::session::Session;
 
-/// The last part of the path is the sandbox's id, or all that is in somebody else's cgroup would be killed at the end.
+/// The last part of the path holds the sandbox's id (engines put a word before or behind it), or all that is in somebody else's cgroup would be
+/// killed at the end.
 pub fn is_ours(path: &CgroupPath, session: &Session) -> bool {
-    path.as_str().rsplit('/').next() == Some(session.id())
+    path.as_str()
+        .rsplit('/')
+        .next()
+        .is_some_and(|name| name.contains(session.id()))
 }
 
 fn must_be_ours(path: &CgroupPath, session: &Session) -> Result<()> {
@@ -16,14 +20,14 @@ fn must_be_ours(path: &CgroupPath, session: &Session) -> Result<()> {
         return Ok(());
     }
     Err(Error::step(format!(
-        "the cgroup {path} is not of sandbox {}: it must end in its id",
+        "the cgroup {path} is not of sandbox {}: its last part must hold its id",
         session.id()
     )))
 }
 
 pub fn execute(step: &plan::Cgroup, session: &mut Session) -> Result<()> {
     must_be_ours(&step.path, session)?;
-    let cgroup = cgroup::Cgroup::create(&step.path, &step.limits)?;
+    let cgroup = cgroup::Cgroup::create(&step.path, &step.limits, step.warden)?;
     session.memory = cgroup.directory("memory").map(|(directory, _)| directory);
     session.cgroup = Some(cgroup);
     Ok(())
@@ -34,6 +38,7 @@ pub fn undo(path: &CgroupPath, session: &mut Session) -> Result<()> {
     if let Some(mut cgroup) = session.cgroup.take() {
         // A process that is just being moved in must not arrive after the killing.
         let _ = cgroup.attached();
+        cgroup.leave();
     }
     cgroup::remove(path)
 }

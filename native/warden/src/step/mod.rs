@@ -14,6 +14,7 @@ mod root;
 mod spawn;
 mod tap;
 
+pub use hook::{kept_in as hooks_kept_in, run_after as run_hook_after, run_kept as run_kept_hooks};
 pub use oci::{Verb as OciVerb, command as oci_command};
 
 use crate::error::Result;

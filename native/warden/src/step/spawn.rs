@@ -1,12 +1,13 @@
 //! `spawn`: the stage becomes all but the monitor; `start` is the exec.
 
 use crate::error::{Context, Error, Result};
-use crate::plan;
+use crate::plan::{self, FdGrant, Stdin};
 use crate::session::{Session, Workload};
 use crate::stage::{MAX_GRANT, Order};
-use crate::stdio::{Ends, Streams};
+use crate::stdio::{Ends, Streams, engine_ends};
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::{AsFd, BorrowedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
     check_grants(step)?;
@@ -20,14 +21,18 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
     )
     .or_system(|| format!("cannot open the program {}", step.program))?;
     let owner = (step.credentials.uid, step.credentials.gid);
-    let (
-        streams,
-        Ends {
-            stdin,
-            stdout,
-            stderr,
-        },
-    ) = Streams::for_program(&step.stdio, &session.dir, owner)?;
+    let (streams, ends) = if step.stdio.stdin == Stdin::Engine {
+        (None, engine_ends(&step.stdio, session.console.take(), owner)?)
+    } else {
+        let (streams, ends) = Streams::for_program(&step.stdio, &session.dir, owner)?;
+        (Some(streams), ends)
+    };
+    let Ends {
+        stdin,
+        stdout,
+        stderr,
+    } = ends;
+    let channel = step.channel.as_ref().map(make_channel).transpose()?;
     let mut fds: Vec<BorrowedFd<'_>> = vec![program.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
     for grant in &step.fds {
         let fd = session
@@ -36,19 +41,30 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
             .ok_or_else(|| Error::step(format!("no descriptor is named {}", grant.name)))?;
         fds.push(fd.as_fd());
     }
+    let mut order = step.clone();
+    if let (Some((_, theirs)), Some(channel)) = (&channel, &step.channel) {
+        fds.push(theirs.as_fd());
+        order.fds.push(FdGrant {
+            name: "channel".to_string(),
+            at: channel.at,
+        });
+    }
     let stage = session.stage()?;
     if let Some(adjustment) = step.oom_score_adj {
         adjust_oom_score(stage.process.name.pid, adjustment)?;
     }
     stage.order(
         &Order::Ready {
-            spawn: Box::new(step.clone()),
+            spawn: Box::new(order),
         },
         &fds,
     )?;
     // What the program was given is its own now: a tap ends with it.
     session.fds.clear();
-    session.streams = Some(streams);
+    session.streams = streams;
+    session.channel = channel
+        .zip(step.channel.clone())
+        .map(|((ours, _), channel)| (ours, channel));
     session.workload = Some(Workload::Monitor {
         stop: step.stop.clone(),
     });
@@ -60,15 +76,27 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
 
 fn check_grants(step: &plan::Spawn) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
-    for grant in &step.fds {
-        if !(3..=MAX_GRANT).contains(&grant.at) || !seen.insert(grant.at) {
+    let channel = step.channel.iter().map(|channel| ("channel", channel.at));
+    let grants = step.fds.iter().map(|grant| (grant.name.as_str(), grant.at));
+    for (name, at) in grants.chain(channel) {
+        if !(3..=MAX_GRANT).contains(&at) || !seen.insert(at) {
             return Err(Error::step(format!(
-                "descriptor {} of {}: numbers go from 3 to {MAX_GRANT}, each once",
-                grant.at, grant.name
+                "descriptor {at} of {name}: numbers go from 3 to {MAX_GRANT}, each once"
             )));
         }
     }
     Ok(())
+}
+
+/// Our end and the monitor's.
+fn make_channel(_: &plan::Channel) -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .or_system(|| "cannot make the monitor's channel")
 }
 
 /// Without CAP_SYS_RESOURCE (in a container, say) the score can only be raised. That a sandbox is then killed somewhat earlier than it

@@ -290,7 +290,7 @@ pub fn log_of(dir: &Path) -> String {
 /// The ground of a monitor: cgroup and namespaces.
 pub fn ground(lab: &Lab) -> Value {
     json!([
-        {"do": "cgroup", "path": lab.cgroup(), "limits": {"pids": 64, "memoryBytes": 64 << 20}},
+        {"do": "cgroup", "path": lab.cgroup(), "limits": {"pids": 64, "memoryBytes": 64 << 20}, "warden": false},
         {"do": "namespaces", "make": ["mount", "pid", "network", "ipc", "uts"], "join": [], "hostname": "sandbox"},
         {"do": "root", "sizeBytes": 1 << 20},
     ])

@@ -1,0 +1,247 @@
+//! What lies in the caller's root: directories of our sandboxes, and a mark for each container that was handed to another runtime.
+
+use super::Failure;
+use crate::error::Context;
+use crate::process;
+use crate::protocol::{StateFile, Status};
+use crate::state_dir::StateDir;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// `oci.json` of a sandbox: what its `config.json` said, for the verbs that need no brain.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    pub version: u32,
+    pub oci_version: String,
+    pub bundle: String,
+    pub rootfs: String,
+    pub annotations: BTreeMap<String, String>,
+    pub created: String,
+    /// Where the installation of its making keeps networks.
+    pub lib: PathBuf,
+}
+
+/// A container of another runtime's.
+#[derive(Serialize, Deserialize)]
+pub struct Delegation {
+    pub version: u32,
+    pub program: PathBuf,
+}
+
+pub enum Found {
+    Ours(Box<Sandbox>),
+    Delegated(Delegation),
+}
+
+pub struct Sandbox {
+    pub id: String,
+    pub dir: StateDir,
+    pub record: Record,
+    state: Option<StateFile>,
+}
+
+/// Bytes of a file of ours that is read back.
+const LIMIT: usize = 8 << 20;
+
+fn mark_of(root: &Path, id: &str) -> PathBuf {
+    // A file with a dot: runc's and crun's own lists pass over both.
+    root.join(format!(".{id}.tripod"))
+}
+
+/// Looks for a container. Nothing where none is called so.
+pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
+    let mark = mark_of(root, id);
+    if let Ok(text) = std::fs::read(&mark) {
+        // The runtime's own directory may be gone: the container was removed by other hands, or never came to be.
+        if !root.join(id).is_dir() {
+            return Ok(None);
+        }
+        let delegation = serde_json::from_slice(&text)
+            .map_err(|error| Failure::new(format!("{} is damaged: {error}", mark.display())))?;
+        return Ok(Some(Found::Delegated(delegation)));
+    }
+    let path = root.join(id);
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let dir = StateDir::open(&path)?;
+    if let Some(text) = dir.read_file("oci.json", LIMIT)? {
+        let record = serde_json::from_slice(&text)
+            .map_err(|error| Failure::new(format!("{}/oci.json is damaged: {error}", path.display())))?;
+        let state = match dir.read_file("state.json", LIMIT)? {
+            Some(text) => serde_json::from_slice(&text).ok(),
+            None => None,
+        };
+        return Ok(Some(Found::Ours(Box::new(Sandbox {
+            id: id.to_string(),
+            dir,
+            record,
+            state,
+        }))));
+    }
+    // Made by runc or crun before Tripod came to this root.
+    let runtime = [("state.json", "runc"), ("status", "crun")]
+        .iter()
+        .find(|(file, _)| path.join(file).exists())
+        .and_then(|(_, name)| super::delegate::in_path(name));
+    Ok(runtime.map(|program| Found::Delegated(Delegation { version: 1, program })))
+}
+
+impl Sandbox {
+    /// Whether its warden lives.
+    pub fn is_attended(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| {
+            process::start_ticks(state.warden.pid).is_some_and(|ticks| ticks == state.warden.start_ticks)
+        })
+    }
+
+    /// Its status, told by whether its warden lives and not by what a file says.
+    pub fn status(&self) -> Status {
+        match &self.state {
+            Some(state) if self.is_attended() => state.status,
+            _ => Status::Stopped,
+        }
+    }
+
+    /// The process that stands for it; 0 when there is none.
+    pub fn pid(&self) -> i32 {
+        match &self.state {
+            Some(state) if self.status() != Status::Stopped => state.warden.pid,
+            _ => 0,
+        }
+    }
+
+    /// The monitor's process, if it is there.
+    pub fn monitor_pid(&self) -> Option<i32> {
+        let state = self.state.as_ref()?;
+        (self.status() != Status::Stopped && state.pid != 0).then_some(state.pid)
+    }
+}
+
+/// The ids of all containers in a root, sorted.
+pub fn ids(root: &Path) -> Result<Vec<String>, Failure> {
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(Failure::new(format!(
+                "{} cannot be read: {error}",
+                root.display()
+            )));
+        }
+    };
+    let mut ids: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| crate::path::is_id(name))
+        .collect();
+    ids.sort();
+    Ok(ids)
+}
+
+/// Makes the directory of a new sandbox with its record. What was made is taken away again when it fails.
+pub fn reserve(root: &Path, id: &str, record: &Record) -> Result<PathBuf, Failure> {
+    let path = root.join(id);
+    match std::fs::create_dir(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(id)),
+        Err(error) => {
+            return Err(Failure::new(format!(
+                "{} cannot be made: {error}",
+                path.display()
+            )));
+        }
+    }
+    let written = write_record(&path, record);
+    if written.is_err() {
+        let _ = std::fs::remove_dir_all(&path);
+    }
+    written.map(|()| path)
+}
+
+fn write_record(path: &Path, record: &Record) -> Result<(), Failure> {
+    rustix::fs::chmod(path, Mode::RWXU).or_system(|| format!("cannot close {}", path.display()))?;
+    let text = serde_json::to_vec(record).map_err(|error| Failure::new(error.to_string()))?;
+    StateDir::open(path)?.replace_file("oci.json", &text)?;
+    Ok(())
+}
+
+pub fn exists(id: &str) -> Failure {
+    Failure::new(format!("container with id exists: {id}"))
+}
+
+/// runc's own words, which engines look for.
+pub fn does_not_exist(id: &str) -> Failure {
+    Failure::new(format!("container does not exist: {id}"))
+}
+
+/// Makes the root, for root alone.
+pub fn make_root(root: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(|error| Failure::new(format!("the root {} cannot be made: {error}", root.display())))
+}
+
+/// Marks a container as another runtime's.
+pub fn mark(root: &Path, id: &str, program: &Path) -> Result<(), Failure> {
+    let delegation = Delegation {
+        version: 1,
+        program: program.to_path_buf(),
+    };
+    let text = serde_json::to_string(&delegation).map_err(|error| Failure::new(error.to_string()))?;
+    let path = mark_of(root, id);
+    std::fs::write(&path, text)
+        .map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
+}
+
+pub fn unmark(root: &Path, id: &str) {
+    let _ = std::fs::remove_file(mark_of(root, id));
+}
+
+/// Removes the marks of containers that are gone.
+pub fn sweep_marks(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tripod"));
+        if let Some(id) = id
+            && !root.join(id).exists()
+            && is_old(&entry.path())
+        {
+            unmark(root, id);
+        }
+    }
+}
+
+/// A mark is written before the runtime makes its directory.
+fn is_old(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .and_then(|data| data.modified())
+        .ok()
+        .and_then(|time| time.elapsed().ok())
+        .is_some_and(|age| age.as_secs() > 600)
+}
+
+/// Reads a file that a caller names, of at most `limit` bytes.
+pub fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
+    let what = || format!("{} cannot be read", path.display());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::openat2(
+        rustix::fs::CWD,
+        path,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    )
+    .or_system(what)?;
+    Ok(crate::state_dir::read_limited(std::os::fd::AsFd::as_fd(&file), limit).or_system(what)?)
+}

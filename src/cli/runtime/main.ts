@@ -1,0 +1,41 @@
+/**
+ * The TypeScript half of `tripod-runtime`: `converse` decides for one `create`, over the stream that is its stdin, where no tripodd answers; `answer`
+ * carries out a verb with the caller's arguments.
+ */
+
+import { Socket } from "node:net";
+import { loadConfig } from "../../host/config-file.ts";
+import { type Context, installationTree, programsOf, rootsOf } from "../../lifecycle/context.ts";
+import { converse } from "../../lifecycle/engine/create.ts";
+
+async function openContext(): Promise<Context> {
+  const tree = installationTree();
+  return {
+    roots: rootsOf(process.env["TRIPOD_ROOT"]),
+    namespace: "engine",
+    config: await loadConfig(process.env["TRIPOD_CONFIG"]),
+    programs: programsOf(tree),
+    tree,
+  };
+}
+
+async function main([verb, ...argv]: readonly string[]): Promise<number> {
+  if (verb === "converse") {
+    const stream = new Socket({ fd: 0 });
+    const closed = new Promise((resolve) => stream.once("close", resolve));
+    await converse(stream, await openContext());
+    stream.end();
+    await closed;
+    return 0;
+  }
+  const { answer } = await import("./answer.ts");
+  return await answer(argv, openContext);
+}
+
+void main(process.argv.slice(2)).then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  },
+);

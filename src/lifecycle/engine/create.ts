@@ -1,0 +1,136 @@
+/**
+ * `create` under an engine: one conversation with `tripod-runtime` over one stream (`spec/brain.ts`). A container is handed to its runtime; of a
+ * unikernel the ground is prepared, its network looked at and the sandbox launched, as `run` does it.
+ */
+
+import type { Duplex } from "node:stream";
+import { type NodeFacts, cachedFacts, gatherFacts } from "../../host/facts/facts.ts";
+import { WardenConnection } from "../../host/warden.ts";
+import { launch, prepare } from "../../mode/index.ts";
+import { supportsOf } from "../../monitor/index.ts";
+import { noFit } from "../../select/explain.ts";
+import { select } from "../../select/select.ts";
+import { uruncPrefix } from "../../spec/annotations.ts";
+import { type BrainLine, type CreateRequest, decodeCreateRequest } from "../../spec/brain.ts";
+import { TripodError } from "../../spec/errors.ts";
+import type { Decision, FittingVerdict, Wish } from "../../spec/values.ts";
+import { monitorKinds } from "../../spec/values.ts";
+import type { Context } from "../context.ts";
+import { type Bundle, imageNameOf, offersOfBundle, readBundle } from "./bundle.ts";
+import { composeBundle } from "./compose.ts";
+import { delegationOf } from "./delegate.ts";
+
+/** Carries out one conversation. Never throws: what goes wrong is told to the runtime. */
+export async function converse(stream: Duplex, context: Context): Promise<void> {
+  const say = (line: BrainLine): void => {
+    stream.write(`${JSON.stringify(line)}\n`);
+  };
+  try {
+    const request = decodeCreateRequest(await firstLine(stream));
+    await create(stream, context, request, say);
+  } catch (error) {
+    say({ failed: toldOf(error) });
+  }
+}
+
+function toldOf(error: unknown): { readonly message: string; readonly hint?: string } {
+  if (error instanceof TripodError) return { message: error.message, hint: error.hint };
+  return {
+    message: `unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+  };
+}
+
+const maxLine = 1 << 20;
+
+/** The request, which the runtime sends before it waits for us. */
+async function firstLine(stream: Duplex): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  let text = "";
+  const take = (chunk: Buffer | string): void => {
+    text += chunk.toString();
+    if (text.includes("\n")) resolve(text.slice(0, text.indexOf("\n")));
+    else if (text.length > maxLine) reject(new TripodError("bug", "the runtime sent an endless line"));
+  };
+  const gone = (): void => reject(new TripodError("bug", "the runtime went away"));
+  stream.on("data", take).on("end", gone).on("error", gone);
+  try {
+    return await promise;
+  } finally {
+    stream.off("data", take).off("end", gone).off("error", gone);
+  }
+}
+
+async function create(
+  stream: Duplex,
+  context: Context,
+  request: CreateRequest,
+  say: (line: BrainLine) => void,
+): Promise<void> {
+  const bundle = readBundle(request.bundle);
+  const { facts, chosen } = await decideBundle(context, bundle, request);
+  if (chosen.offer.mode === "container") {
+    say({ delegate: delegationOf(bundle, request, facts, chosen) });
+    return;
+  }
+  const input = await composeBundle({ context, bundle, request, facts, chosen });
+  const warden = new WardenConnection(stream);
+  const { net } = await warden.prepare(prepare(input), "keep");
+  await warden.launch(launch(input, net).plan);
+  say({ done: {} });
+}
+
+interface Decided {
+  readonly facts: NodeFacts;
+  readonly chosen: FittingVerdict;
+}
+
+/** The decision from what is known; where that is not enough, the machine is probed once and the answer kept. Throws `no-fit`. */
+async function decideBundle(context: Context, bundle: Bundle, request: CreateRequest): Promise<Decided> {
+  const known = cachedFacts(context);
+  const first = decisionOf(context, bundle, known);
+  if (first.decision.chosen !== undefined) return { facts: known, chosen: first.decision.chosen };
+  if (!known.probed) {
+    const facts = await gatherFacts(context);
+    const { decision } = decisionOf(context, bundle, facts);
+    if (decision.chosen !== undefined) return { facts, chosen: decision.chosen };
+    throw noFit(`the bundle of ${request.id}`, decision, first.wish);
+  }
+  throw noFit(`the bundle of ${request.id}`, first.decision, first.wish);
+}
+
+function decisionOf(
+  context: Context,
+  bundle: Bundle,
+  facts: NodeFacts,
+): { readonly decision: Decision; readonly wish: Wish } {
+  const { offers, ignored } = offersOfBundle(bundle, facts.arch);
+  const [why] = ignored;
+  if (offers.length === 0 && why !== undefined)
+    throw new TripodError("no-fit", `the bundle ${bundle.dir}: ${why.because}`, {
+      hint: "look at its annotations and its /urunc.json",
+    });
+  const wish = wishOf(bundle);
+  const decision = select({
+    image: imageNameOf(bundle),
+    digests: [],
+    offers,
+    facts,
+    wish,
+    policy: context.config.policy,
+    supports: supportsOf(facts.monitors),
+  });
+  return { decision, wish };
+}
+
+/** A monitor that an annotation of the bundle names is asked for: what is slow here is then not refused for being slow. */
+function wishOf({ config }: Bundle): Wish {
+  const named =
+    config.annotations?.[`${uruncPrefix}hypervisor`] ?? config.annotations?.["dev.tripod.monitors"];
+  const monitor = monitorKinds.find((kind) => kind === named);
+  const limit = config.linux?.resources?.memory?.limit ?? 0;
+  return {
+    mode: "auto",
+    ...(monitor === undefined ? {} : { monitor }),
+    ...(limit > 0 ? { memoryBytes: limit } : {}),
+  };
+}

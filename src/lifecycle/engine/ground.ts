@@ -1,0 +1,118 @@
+/** What an engine's bundle settles of the ground: cgroup, network namespace, hooks. */
+
+import type { EngineGround, OciHook } from "../../mode/input.ts";
+import { hookTimes } from "../../mode/input.ts";
+import type { CreateRequest } from "../../spec/brain.ts";
+import type { EngineConfig } from "../../spec/engine-config.ts";
+import { TripodError } from "../../spec/errors.ts";
+import { type CgroupPath, cgroupPath, hostPath } from "../../spec/paths.ts";
+import type { Limits } from "../../spec/plan.ts";
+import type { Bundle } from "./bundle.ts";
+
+/** Seconds that an OCI hook may name at most: a day. */
+const maxHookSeconds = 86_400;
+
+const wrong = (field: string, why: string, hint?: string): TripodError =>
+  new TripodError("bundle-invalid", `config.json: ${field} ${why}`, hint === undefined ? {} : { hint });
+
+/** Throws `bundle-invalid` for what no guest can have. */
+export function groundOf(bundle: Bundle, request: CreateRequest): EngineGround {
+  const { config } = bundle;
+  const networkNamespace = networkOf(config);
+  const adjustment = config.process?.oomScoreAdj;
+  if (adjustment !== undefined && adjustment !== null && (adjustment < -1000 || adjustment > 1000))
+    throw wrong("process.oomScoreAdj", "is not from -1000 to 1000");
+  return {
+    cgroupPath: cgroupOf(config.linux?.cgroupsPath ?? "", request),
+    ...(networkNamespace === undefined ? {} : { networkNamespace: hostPath(networkNamespace) }),
+    ...(adjustment === undefined || adjustment === null ? {} : { oomScoreAdj: adjustment }),
+    hooks: hookTimes.flatMap((time) => hooksAt(config, time)),
+    hookState: JSON.stringify({
+      ociVersion: config.ociVersion,
+      id: request.id,
+      status: "creating",
+      pid: 0,
+      bundle: bundle.dir,
+      annotations: config.annotations ?? {},
+    }),
+  };
+}
+
+/** The path to join; undefined: a new one. A guest has a network stack of its own and cannot share the host's. */
+function networkOf({ linux }: EngineConfig): string | undefined {
+  const found = linux?.namespaces?.filter(({ type }) => type === "network") ?? [];
+  const [entry, second] = found;
+  if (entry === undefined)
+    throw wrong(
+      "linux.namespaces",
+      "has no network namespace: the host's own network cannot be given to a unikernel",
+      "leave out --network host; publish a port instead, or use --network none",
+    );
+  if (second !== undefined) throw wrong("linux.namespaces", "names the network namespace twice");
+  if (!entry.path) return undefined;
+  if (!entry.path.startsWith("/")) throw wrong("linux.namespaces", `has the relative path ${entry.path}`);
+  return entry.path;
+}
+
+/**
+ * The sandbox's cgroup: the engine's path where its last part holds the id, else a child of it, so that whatever is in it is ours. In systemd's
+ * spelling the directory that systemd would make of the scope.
+ */
+export function cgroupOf(
+  given: string,
+  { id, systemdCgroup }: Pick<CreateRequest, "id" | "systemdCgroup">,
+): CgroupPath {
+  const path = systemdCgroup ? scopePath(given, id) : given;
+  const parts = path.split("/").filter((part) => part !== "");
+  if (parts.some((part) => part === "." || part === ".."))
+    throw wrong("linux.cgroupsPath", `${JSON.stringify(given)} has a part . or ..`);
+  if (parts.length === 0) return cgroupPath(`/tripod/${id}`);
+  return cgroupPath(`/${(parts.at(-1)?.includes(id) === true ? parts : [...parts, id]).join("/")}`);
+}
+
+/** `slice:prefix:name` as systemd lays it out: `a-b.slice` lies in `a.slice`. */
+function scopePath(given: string, id: string): string {
+  const [slice, prefix, name, more] = given === "" ? ["", "tripod", id] : given.split(":");
+  if (slice === undefined || prefix === undefined || name === undefined || more !== undefined)
+    throw wrong(
+      "linux.cgroupsPath",
+      `${JSON.stringify(given)} is not slice:prefix:name, as --systemd-cgroup wants it`,
+    );
+  const scope = name.endsWith(".slice") ? name : `${prefix === "" ? "" : `${prefix}-`}${name}.scope`;
+  return `${slicePath(slice === "" ? "system.slice" : slice)}/${scope}`;
+}
+
+function slicePath(slice: string): string {
+  if (slice === "-.slice") return "";
+  if (!/^[^/]+\.slice$/.test(slice) || slice.startsWith("-") || slice.includes("--"))
+    throw wrong("linux.cgroupsPath", `names ${JSON.stringify(slice)}, which is no slice of systemd's`);
+  const words = slice.slice(0, -".slice".length).split("-");
+  return words.map((_, index) => `/${words.slice(0, index + 1).join("-")}.slice`).join("");
+}
+
+function hooksAt({ hooks }: EngineConfig, time: OciHook["time"]): OciHook[] {
+  return (hooks?.[time] ?? []).map(({ path, args, env, timeout }, index) => {
+    if (timeout !== undefined && timeout !== null && (timeout <= 0 || timeout > maxHookSeconds))
+      throw wrong(`hooks.${time}.${index}.timeout`, `is not from 1 to ${maxHookSeconds} seconds`);
+    return {
+      time,
+      path: hostPath(path),
+      args: args ?? [path],
+      env: env ?? [],
+      timeoutMs: (timeout ?? 0) * 1000,
+    };
+  });
+}
+
+/** Limits without memory, which depends on the monitor. A quota of 0 or less and a limit of -1 mean none, as runc reads them. */
+export function limitsOf({ linux }: EngineConfig): Limits {
+  const cpu = linux?.resources?.cpu;
+  const positive = (value: number | null | undefined): number | undefined =>
+    value === null || value === undefined || value <= 0 ? undefined : value;
+  const [quota, period, shares] = [positive(cpu?.quota), positive(cpu?.period), positive(cpu?.shares)];
+  return {
+    ...(quota === undefined ? {} : { cpuQuotaUs: quota, cpuPeriodUs: period ?? 100_000 }),
+    ...(shares === undefined ? {} : { cpuShares: shares }),
+    ...(cpu?.cpus ? { cpusetCpus: cpu.cpus } : {}),
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * What `tripod-runtime create` and the brain say to each other, one JSON object a line over one stream. The runtime begins with a `CreateRequest`; the
+ * brain answers with one `Verdict` line: `delegate` or `failed` end the conversation, anything else is a request to the warden (`protocol.ts`), which the
+ * runtime starts on the first one and to which it carries every line from then on, and the warden's answers back. `done` ends it: the sandbox is
+ * created. Source of `native/warden/src/runtime/brain.rs`.
+ */
+
+import * as v from "valibot";
+import { TripodError } from "./errors.ts";
+import { type HostPath, hostPath } from "./paths.ts";
+
+export interface CreateRequest {
+  readonly op: "create";
+  readonly version: 1;
+  readonly id: string;
+  readonly bundle: HostPath;
+  /** Where the sandbox's state directory will be. */
+  readonly stateDir: HostPath;
+  /** `cgroupsPath` is `slice:prefix:name`, as systemd's driver has it. */
+  readonly systemdCgroup: boolean;
+  /** Whether somebody waits for a terminal. */
+  readonly console: boolean;
+  /** The caller's PATH. */
+  readonly path: string;
+}
+
+export type BrainLine =
+  /** A container: `program` takes the caller's place with the caller's arguments, or with another bundle in them. */
+  | { readonly delegate: { readonly program: HostPath; readonly bundle?: HostPath; readonly notes?: string } }
+  | { readonly failed: { readonly message: string; readonly hint?: string } }
+  | { readonly done: Readonly<Record<string, never>> };
+
+const absolute = v.pipe(
+  v.string(),
+  v.check((text) => text.startsWith("/") && !text.includes("\0")),
+  v.transform(hostPath),
+);
+
+const schema: v.GenericSchema<unknown, CreateRequest> = v.object({
+  op: v.literal("create"),
+  version: v.literal(1),
+  id: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9_+.-]{0,127}$/)),
+  bundle: absolute,
+  stateDir: absolute,
+  systemdCgroup: v.boolean(),
+  console: v.boolean(),
+  path: v.string(),
+});
+
+/** Decodes the first line. Throws `bug`: both ends are ours. */
+export function decodeCreateRequest(line: string): CreateRequest {
+  try {
+    return v.parse(schema, JSON.parse(line));
+  } catch (cause) {
+    throw new TripodError("bug", "the runtime's request is not understood", {
+      cause,
+      hint: "tripod-runtime and tripodd are of different versions: restart tripodd",
+    });
+  }
+}
