@@ -243,6 +243,15 @@ impl Invocation {
             }
             at = end;
         }
+        // Another runtime has another default.
+        if !invocation
+            .for_others
+            .iter()
+            .any(|word| word.trim_start_matches('-').starts_with("root"))
+        {
+            let root = format!("--root={}", invocation.root.display());
+            invocation.for_others.insert(0, root);
+        }
         if invocation.verb.is_empty() {
             invocation.verb = arguments.get(at).cloned().unwrap_or_else(|| "help".to_string());
             at += 1;
@@ -385,6 +394,8 @@ mod tests {
 
     #[test]
     fn our_own_flags_are_not_handed_on() {
+        let state = parse("state a").unwrap();
+        assert_eq!(state.for_others.join(" "), "--root=/run/tripod-runtime state a");
         let state = parse("--tripod-root /t --root /r state a").unwrap();
         assert_eq!(state.for_others.join(" "), "--root /r state a");
         assert_eq!(state.lib(), PathBuf::from("/t/lib"));

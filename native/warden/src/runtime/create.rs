@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Bytes of a `config.json`; the largest that engines write are some hundred kB.
@@ -288,6 +288,13 @@ fn warden(call: &Call<'_>, record: &Record, console: Option<OwnedFd>) -> Result<
         .args(console.iter().map(|_| "--console"))
         .env_clear()
         .current_dir("/");
+    if console.is_some() {
+        // The sandbox's streams are the terminal: whoever reads ours must see their end when `create` is done.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+    }
     // Out of the way of the numbers that they are wanted at.
     let above =
         |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 5).or_system(|| "cannot copy a descriptor");
