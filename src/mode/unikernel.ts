@@ -43,14 +43,18 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
     ]),
   launch: (input, workload, net) => {
     const boot = describe(input, workload, net);
+    const { given, steps } = monitorBoot(input, boot);
     const launch = driverOf(workload).render({
       guest: workload.offer.guest,
-      boot: monitorBoot(boot),
+      boot: given,
       machine: workload.machine,
       program: workload.program,
       needs: workload.needs,
     });
-    return { plan: planOf(input, launchSteps(input, workload, { boot, launch, net })), launch };
+    return {
+      plan: planOf(input, [...steps, ...launchSteps(input, workload, { boot, launch, net })]),
+      launch,
+    };
   },
 };
 
@@ -118,13 +122,22 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
   });
 }
 
-/** One part is bound as it is. */
-function monitorBoot({ initrd, ...boot }: GuestBoot): MonitorBoot {
+/** Where the parts of an initrd are joined: readable for the monitor's user once it is bound, written by nobody. */
+const joinedInitrd = statePath("initrd");
+
+/** One file is given as it is; everything else is joined first. */
+function monitorBoot(
+  input: ModeInput,
+  { initrd, ...boot }: GuestBoot,
+): { readonly given: MonitorBoot; readonly steps: readonly Step[] } {
   const [part, second] = initrd;
-  if (part === undefined) return boot;
-  if (second !== undefined || !("path" in part))
-    throw new TripodError("no-fit", "an initrd of several parts cannot be joined yet");
-  return { ...boot, initrd: part.path };
+  if (part === undefined) return { given: boot, steps: [] };
+  if (second === undefined && "path" in part) return { given: { ...boot, initrd: part.path }, steps: [] };
+  const parts = initrd.map((each) => ("path" in each ? { from: each.path } : each));
+  return {
+    given: { ...boot, initrd: hostPathOf(input, joinedInitrd) },
+    steps: [{ do: "concat", at: joinedInitrd, parts, mode: 0o444 }],
+  };
 }
 
 const laterHooks = ["createContainer", "startContainer", "poststart", "poststop"] as const;

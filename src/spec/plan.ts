@@ -109,6 +109,16 @@ export type Step =
   /** A file in the state directory. */
   | { readonly do: "file"; readonly at: StatePath; readonly content: Base64; readonly mode: number }
   /**
+   * Joins files of the host and bytes to one file in the state directory: an initrd. Every part begins on a boundary of 4 bytes, the gap before it is zeros, as
+   * Linux wants archives that follow each other. A part that is no regular file (a symbolic link too) fails the step; so do more than 2 GiB.
+   */
+  | {
+      readonly do: "concat";
+      readonly at: StatePath;
+      readonly parts: readonly ({ readonly from: HostPath } | { readonly content: Base64 })[];
+      readonly mode: number;
+    }
+  /**
    * A cgroup with limits; processes spawned by later steps are placed in it. `warden`: the warden is placed in it too, where engines look for the
    * sandbox's, and what can be frozen and denied devices goes to its child `guest`.
    */

@@ -34,6 +34,13 @@ export const plans = [
       { do: "directory", at: statePath("a/b c/ü…"), mode: 0 },
       { do: "file", at: statePath("config.json"), content: base64('{"a":1}\n'), mode: 0o644 },
       { do: "file", at: statePath("empty"), content: "", mode: 0o4755 },
+      { do: "concat", at: statePath("initrd"), parts: [], mode: 0o444 },
+      {
+        do: "concat",
+        at: statePath("initrd"),
+        parts: [{ from: hostPath("/layers/a/initrd") }, { content: base64("UES\nUEE\n") }, { content: "" }],
+        mode: 0o400,
+      },
       { do: "cgroup", path: cgroupPath("/tripod/default/3f2a.b_c-9"), limits: {}, warden: false },
       {
         do: "cgroup",
@@ -188,6 +195,7 @@ export const plans = [
 export const stepKinds = {
   directory: true,
   file: true,
+  concat: true,
   cgroup: true,
   namespaces: true,
   network: true,

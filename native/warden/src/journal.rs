@@ -15,6 +15,9 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Begun {
     Directory,
     File,
+    Concat {
+        at: StatePath,
+    },
     Cgroup {
         path: CgroupPath,
     },

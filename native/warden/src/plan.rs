@@ -259,6 +259,21 @@ pub struct File {
     pub mode: u32,
 }
 
+/// One part of a joined file: a file of the host as it is, or bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Part {
+    File { from: HostPath },
+    Bytes { content: Bytes },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Concat {
+    pub at: StatePath,
+    pub parts: Vec<Part>,
+    pub mode: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cgroup {
     pub path: CgroupPath,
@@ -388,6 +403,7 @@ pub struct Spawn {
 pub enum Step {
     Directory(Directory),
     File(File),
+    Concat(Concat),
     Cgroup(Cgroup),
     Namespaces(Namespaces),
     Network(Network),
@@ -409,6 +425,7 @@ impl Step {
         match self {
             Step::Directory(_) => "directory",
             Step::File(_) => "file",
+            Step::Concat(_) => "concat",
             Step::Cgroup(_) => "cgroup",
             Step::Namespaces(_) => "namespaces",
             Step::Network(_) => "network",

@@ -125,15 +125,30 @@ impl StateDir {
     /// Writes a file anew; what stood there before (a symlink, say) is replaced, never written through.
     pub fn write_file(&self, at: &StatePath, content: &[u8], mode: u32) -> Result<()> {
         let what = || format!("cannot write {}/{at}", self.path.display());
-        let (holder, name) = self.holder(at)?;
-        match rustix::fs::unlinkat(&holder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(Error::system(what(), error)),
-        }
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&holder, name, flags, Mode::from_raw_mode(0o600)).or_system(what)?;
+        let file = self.create_file(at)?;
         write_all(file.as_fd(), content).or_system(what)?;
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777)).or_system(what)
+    }
+
+    /// A new, empty file, ours alone, in place of what stood there before.
+    pub fn create_file(&self, at: &StatePath) -> Result<OwnedFd> {
+        self.remove_file(at)?;
+        let (holder, name) = self.holder(at)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&holder, name, flags, Mode::from_raw_mode(0o600))
+            .or_system(|| format!("cannot write {}/{at}", self.path.display()))
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove_file(&self, at: &StatePath) -> Result<()> {
+        let (holder, name) = self.holder(at)?;
+        match rustix::fs::unlinkat(&holder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(Error::system(
+                format!("cannot remove {}/{at}", self.path.display()),
+                error,
+            )),
+        }
     }
 
     /// Replaces a file by one that is whole: temporary name, synced, renamed.

@@ -2,6 +2,7 @@
 //! the matches below have no catch-all, so that a new step does not compile without both.
 
 mod cgroup;
+mod concat;
 mod copy;
 mod files;
 mod hook;
@@ -27,6 +28,7 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
     match step {
         Step::Directory(_) => Begun::Directory,
         Step::File(_) => Begun::File,
+        Step::Concat(step) => Begun::Concat { at: step.at.clone() },
         Step::Cgroup(step) => Begun::Cgroup {
             path: step.path.clone(),
         },
@@ -59,6 +61,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
     match step {
         Step::Directory(step) => files::make_directory(step, session),
         Step::File(step) => files::write_file(step, session),
+        Step::Concat(step) => concat::execute(step, session),
         Step::Cgroup(step) => cgroup::execute(step, session),
         Step::Namespaces(step) => namespaces::execute(step, session),
         Step::Network(step) => network::execute(step, session),
@@ -80,6 +83,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
 pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
     match begun {
         Begun::Directory | Begun::File | Begun::Open => files::undo(session),
+        Begun::Concat { at } => concat::undo(at, session),
         Begun::Cgroup { path } => cgroup::undo(path, session),
         Begun::Namespaces => namespaces::undo(session),
         Begun::Network(step) => network::undo(step, session),
