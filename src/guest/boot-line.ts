@@ -141,7 +141,11 @@ export function expandBootLine(template: string, values: BootValues, maxBytes: n
     .filter((word) => word !== "")
     .map(readWord)
     .flatMap((word) => expandWord(word, known));
-  const line = words.join(" ");
+  return checkedLine(words.join(" "), maxBytes);
+}
+
+/** The line as it is. Throws `usage` when it is longer than `maxBytes` (UTF-8). */
+export function checkedLine(line: string, maxBytes: number): string {
   const length = Buffer.byteLength(line);
   if (length > maxBytes)
     throw new TripodError(

@@ -136,6 +136,7 @@ const input: GuestInput = {
   kernel: hostPath("/layers/kernel"),
   monitor: "spt",
   netDevices: ["service0"],
+  blockDevices: [],
   disks: [],
   mounts: [],
   root: { kind: "none" },
@@ -182,7 +183,7 @@ test("what a Solo5 guest cannot have is refused", () => {
     solo5.boot({ ...input, root: { kind: "initrd", path: hostPath("/initrd") } }),
   );
   throwsCode("kernel-invalid", /block device storage, for which nothing/, () =>
-    solo5.boot({ ...input, offer: { ...sptOffer, blockDevices: ["storage"] } }),
+    solo5.boot({ ...input, blockDevices: ["storage"] }),
   );
   throwsCode("usage", /8191 is the most/, () => solo5.boot({ ...input, args: ["x".repeat(8192)] }));
 });

@@ -1,6 +1,7 @@
 /** What a guest driver is: a record that turns a workload into a `GuestBoot`. It never speaks a monitor's language. */
 
 import type { HostPath } from "../spec/paths.ts";
+import type { Base64 } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import type {
   Arch,
@@ -13,6 +14,21 @@ import type {
   RootKind,
 } from "../spec/values.ts";
 
+/** A file that the guest finds in its root besides the image's own. */
+export interface GuestFile {
+  /** Absolute in the guest, clean. */
+  readonly at: string;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly content: Base64 | HostFile;
+}
+
+/** A file of the host whose size was looked up, so that an archive's header can state it. */
+export interface HostFile {
+  readonly path: HostPath;
+  readonly sizeBytes: number;
+}
+
 export interface GuestInput {
   readonly offer: Extract<Offer, { mode: "unikernel" }>;
   readonly kernel: HostPath;
@@ -21,12 +37,19 @@ export interface GuestInput {
   readonly args: readonly string[];
   /** `NAME=value` each. */
   readonly env: readonly string[];
+  /**
+   * What of these the user asked for with this run, where that can be told from what the image brings: it is refused where the guest cannot take it. What only
+   * the image brings (a `PATH`, say) is left out there.
+   */
+  readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
   readonly hostname: string;
   readonly monitor: MonitorKind;
   /** What stands in the sandbox's network namespace; undefined or without interfaces: no network. */
   readonly net: NetFacts | undefined;
   /** Names of the network devices that the kernel declares, in its order; the first becomes the namespace's interface. */
   readonly netDevices: readonly string[];
+  /** Names of the block devices that the kernel declares, in its order. */
+  readonly blockDevices: readonly string[];
   /** Disks by the names that a Solo5 manifest declares, without the root. */
   readonly disks: readonly Disk[];
   /** Disks that a guest with a mount table mounts, without the root. */
@@ -34,26 +57,34 @@ export interface GuestInput {
   /** Whom the workload in the guest runs as, and where it begins. */
   readonly user: { readonly uid: number; readonly gid: number };
   readonly cwd: string;
+  /** Files for its root, where it can be added to: an initrd. */
+  readonly files?: readonly GuestFile[];
+  /** Our own first process, for a Linux root that brings none and can be added to. */
+  readonly init?: HostFile;
 }
 
 export interface GuestDriver {
   readonly kind: GuestKind;
   readonly arches: readonly Arch[];
-  /** What its root can be, best first. */
+  /** What its root can be. */
   readonly roots: readonly RootKind[];
-  /** File systems that it mounts from a disk, by the kernel's names; empty: it mounts none. */
+  /** File systems that it mounts from a disk, by Linux's names; empty: it mounts none, and a disk is a device to it. */
   readonly fileSystems: readonly string[];
-  /** What of the wish reaches the workload; the rest is refused when it is given. */
+  /** What reaches the workload by the boot line of its kind; `carries.ts` refuses the rest. An image's own template says what it says. */
   readonly carries: {
+    /** False: arguments of a run are refused, those of the image left out. */
     readonly args: boolean;
+    /** The same for variables. */
     readonly env: boolean;
+    /** False: of a network with both families it has IPv4; one without IPv4 is refused. */
     readonly ipv6: boolean;
+    /** The network's name servers; false: it has those that it was built with, if any. */
     readonly dns: boolean;
     /** How many network devices it can have. */
     readonly nics: number;
   };
-  /** The boot line when the image states none; see `boot-line.ts`. */
-  readonly defaultBootLine: string;
+  /** Bytes of memory below which no guest of this kind runs. */
+  readonly minMemoryBytes?: number;
   /** Bytes of the longest boot line that every monitor of this guest carries. */
   readonly maxBootLineBytes: number;
   /** Describes the guest. Throws `usage`, `annotation-invalid` or `kernel-invalid`. */

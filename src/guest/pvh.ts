@@ -15,12 +15,11 @@ export const pvh: GuestDriver = {
   roots: ["none", "initrd", "disk"],
   fileSystems: [],
   carries: { args: true, env: true, ipv6: true, dns: true, nics: 8 },
-  defaultBootLine: "{args}",
   maxBootLineBytes,
   boot: (input) => ({
     kernel: input.kernel,
     initrd: input.root.kind === "initrd" ? [{ path: input.root.path }] : [],
-    bootLine: expandBootLine(input.offer.bootLine ?? pvh.defaultBootLine, input, maxBootLineBytes),
+    bootLine: expandBootLine(input.offer.bootLine ?? "{args}", input, maxBootLineBytes),
     disks: input.root.kind === "disk" ? [input.root.disk, ...input.disks] : input.disks,
     shares: [],
     // A PVH kernel declares nothing: it finds what is there. Devices that the image names, else one per interface.

@@ -14,36 +14,58 @@ export const solo5: GuestDriver = {
   roots: ["none"],
   fileSystems: [],
   carries: { args: true, env: true, ipv6: true, dns: true, nics: 63 },
-  defaultBootLine: "{args}",
   maxBootLineBytes: 8191,
   boot: (input) => {
-    checkDevices(input);
+    if (input.root.kind === "initrd")
+      throw new TripodError("image-invalid", "a Solo5 guest takes no initrd, yet the image states one");
     return {
       kernel: input.kernel,
       initrd: [],
       shares: [],
-      bootLine: expandBootLine(input.offer.bootLine ?? solo5.defaultBootLine, input, solo5.maxBootLineBytes),
-      disks: input.disks,
-      nics: nicsOf(input.netDevices, input.net),
+      bootLine: expandBootLine(input.offer.bootLine ?? "{args}", input, solo5.maxBootLineBytes),
+      ...devicesOf(input),
     };
   },
 };
 
-/** Every declared device must be attached, under exactly its name. */
-function checkDevices({ offer, root, netDevices, disks }: GuestInput): void {
+/** Every declared device must be attached, under exactly its name. Throws `kernel-invalid` for a name that is none and a block device without a disk. */
+export function devicesOf({ offer, net, netDevices, blockDevices, disks }: GuestInput) {
   for (const name of [...netDevices, ...disks.map((disk) => disk.name)])
     if (!deviceName.test(name))
       throw new TripodError(
         "kernel-invalid",
         `${offer.kernel}: ${JSON.stringify(name.slice(0, 70))} is no name of a Solo5 device`,
       );
-  if (root.kind === "initrd")
-    throw new TripodError("image-invalid", "a Solo5 guest takes no initrd, yet the image states one");
   const given = new Set(disks.map((disk) => disk.name));
-  const missing = (offer.blockDevices ?? []).filter((name) => !given.has(name));
+  const missing = blockDevices.filter((name) => !given.has(name));
   if (missing.length > 0)
     throw new TripodError(
       "kernel-invalid",
       `the kernel declares the block device ${missing.join(", ")}, for which nothing is given`,
     );
+  return { disks, nics: nicsOf(netDevices, net) };
+}
+
+/**
+ * The input with its devices by the names that the kernel declares, or `names` where it is not known what it declares: the root disk first, then the
+ * disks that have a mount point, then those that were named already.
+ */
+export function named(
+  input: GuestInput,
+  names: { readonly net: string; readonly block: string },
+): GuestInput {
+  const { root, mounts, disks, blockDevices, netDevices, net } = input;
+  const unnamed = [...(root.kind === "disk" ? [root.disk] : []), ...mounts.map(({ disk }) => disk)];
+  const free = blockDevices.filter((name) => disks.every((disk) => disk.name !== name));
+  const taken = unnamed.map((disk, index) => ({
+    ...disk,
+    name: free[index] ?? (free.length === 0 && index === 0 ? names.block : disk.name),
+  }));
+  if (free.length > 0 && unnamed.length > free.length)
+    throw new TripodError(
+      "kernel-invalid",
+      `the kernel declares ${blockDevices.length} block devices, ${unnamed.length + disks.length} disks are given`,
+    );
+  const isAlone = netDevices.length === 0 && (net?.interfaces.length ?? 0) > 0;
+  return { ...input, disks: [...taken, ...disks], netDevices: isAlone ? [names.net] : netDevices };
 }

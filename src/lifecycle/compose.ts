@@ -169,54 +169,25 @@ async function composeUnikernel(
   sandbox: SandboxFile,
   offer: UnikernelOffer,
 ): Promise<UnikernelWorkload> {
-  const execution = executionOf(image, chosen);
-  return await composeGuest({
-    offer,
-    chosen,
-    facts,
-    sandbox,
-    subject: image.reference,
-    lowers: await lowersOf(store, image, offer.manifest, { warden: context.programs.warden }),
-    env: environmentOf(execution, request, process.env),
-    cwd: execution.WorkingDir ?? "/",
-    user: { uid: 0, gid: 0 },
-  });
-}
-
-/** What is needed to describe a guest, wherever its files come from. */
-export interface GuestSource {
-  readonly offer: UnikernelOffer;
-  readonly chosen: FittingVerdict;
-  readonly facts: NodeFacts;
-  readonly sandbox: SandboxFile;
-  /** Whose files they are, for messages. */
-  readonly subject: string;
-  /** The root file system: directories, topmost first. */
-  readonly lowers: readonly HostPath[];
-  readonly env: readonly string[];
-  readonly cwd: string;
-  readonly user: UnikernelWorkload["user"];
-}
-
-/** Finds the guest's files and looks at its kernel. Throws `monitor-missing`, `no-fit`, `kernel-invalid`. */
-export async function composeGuest(source: GuestSource): Promise<UnikernelWorkload> {
-  const { offer, chosen, facts, sandbox, subject: of, lowers, env, cwd, user } = source;
   const monitor = chosen.by as MonitorKind;
   const found = facts.monitors[monitor];
   if (!("path" in found)) throw new TripodError("monitor-missing", `${monitor}: ${found.missing}`);
   const driver = monitorDriver(monitor, found.path);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
-  const subject = `the kernel ${offer.kernel} of ${of}`;
-  const kernel = fileOfImage(lowers, offer.kernel, of);
+  const lowers = await lowersOf(store, image, offer.manifest, { warden: context.programs.warden });
+  const subject = `the kernel ${offer.kernel} of ${image.reference}`;
+  const kernel = fileOfImage(lowers, offer.kernel, image.reference);
   const kernelFacts = inspectKernel(kernel, subject);
   checkKernel(kernelFacts, { arch: offer.arch, abi: abiOf(offer, monitor) }, subject);
-  const initrd = offer.initrd === undefined ? undefined : fileOfImage(lowers, offer.initrd, of);
+  const initrd = offer.initrd === undefined ? undefined : fileOfImage(lowers, offer.initrd, image.reference);
   if (driver.opensKernel === "path")
     for (const [path, file] of [
       [offer.kernel, kernel],
       [offer.initrd, initrd],
     ] as const)
-      if (path !== undefined && file !== undefined) refuseUnreadable(file, `${path} of ${of}`, monitor);
+      if (path !== undefined && file !== undefined)
+        refuseUnreadable(file, `${path} of ${image.reference}`, monitor);
+  const execution = executionOf(image, chosen);
   const machine: Machine = {
     arch: offer.arch,
     memoryBytes: sandbox.memoryBytes,
@@ -233,12 +204,13 @@ export async function composeGuest(source: GuestSource): Promise<UnikernelWorklo
     kernel,
     root: initrd === undefined ? { kind: "none" } : { kind: "initrd", path: initrd },
     args: sandbox.command,
-    env,
-    netDevices: kernelFacts.solo5?.netDevices ?? offer.netDevices ?? ["eth0"],
+    env: environmentOf(execution, request, process.env),
+    netDevices: kernelFacts.solo5?.netDevices ?? offer.netDevices ?? [],
+    blockDevices: kernelFacts.solo5?.blockDevices ?? offer.blockDevices ?? [],
     disks: [],
     mounts: [],
-    user,
-    cwd,
+    user: { uid: 0, gid: 0 },
+    cwd: execution.WorkingDir ?? "/",
   };
 }
 

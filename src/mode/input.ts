@@ -1,5 +1,6 @@
 /** What both pure functions of a mode, `prepare` and `launch`, are given: all that was decided and found before anything is done. */
 
+import type { GuestFile, HostFile } from "../guest/guest.ts";
 import type { OciConfig } from "../spec/runtime.ts";
 import type { CgroupPath, HostPath } from "../spec/paths.ts";
 import type { Plan, Stdio } from "../spec/plan.ts";
@@ -92,8 +93,14 @@ export interface UnikernelWorkload {
   readonly args: readonly string[];
   /** `NAME=value` each. */
   readonly env: readonly string[];
+  /** See `GuestInput`. */
+  readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
+  readonly files?: readonly GuestFile[];
+  readonly init?: HostFile;
   /** Names of the network devices that the kernel (or else the offer) declares. */
   readonly netDevices: readonly string[];
+  /** The same of block devices. */
+  readonly blockDevices: readonly string[];
   readonly disks: readonly Disk[];
   readonly mounts: readonly { readonly disk: Disk; readonly at: string }[];
   /** Whom the workload in the guest runs as, and where it begins. */

@@ -27,6 +27,7 @@ const spt: UnikernelWorkload = {
   args: ["port=80"],
   env: ["A=1"],
   netDevices: ["service0"],
+  blockDevices: [],
   disks: [],
   mounts: [],
   user: { uid: 0, gid: 0 },
@@ -195,7 +196,6 @@ const refused = (workload: UnikernelWorkload): void =>
   );
 
 test("what cannot be described or driven is an error before anything is done", () => {
-  refused({ ...spt, offer: { ...sptOffer, guest: "mirage" } });
   refused({ ...spt, monitor: "firecracker" });
 });
 

@@ -10,6 +10,7 @@ import { TripodError } from "../spec/errors.ts";
 import { cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
 import type { Credentials, Rlimit, Step } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
+import { present } from "../spec/present.ts";
 import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
 import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
@@ -115,10 +116,12 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
     hostname: input.hostname,
     net: net === undefined ? undefined : { ...net, dns: { servers, search } },
     netDevices: workload.netDevices,
+    blockDevices: workload.blockDevices,
     disks: workload.disks,
     mounts: workload.mounts,
     user: workload.user,
     cwd: workload.cwd,
+    ...present({ wished: workload.wished, files: workload.files, init: workload.init }),
   });
 }
 
