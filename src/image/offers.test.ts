@@ -94,16 +94,6 @@ test("what an entry offers follows from its platform and its metadata", () => {
     [source("linux/amd64", { labels: urunc("windows", "spt") }), /unikernel type "windows"/],
     [source("linux/amd64", { labels: urunc("linux", "hedge") }), /monitor "hedge"/],
     [
-      source("linux/amd64", { labels: urunc("rumprun", "hvt", { "com.urunc.unikernel.block": "/d" }) }),
-      /disk image/,
-    ],
-    [
-      source("linux/amd64", {
-        labels: urunc("linux", "qemu", { "com.urunc.unikernel.mountRootfs": "true" }),
-      }),
-      /file system as a disk/,
-    ],
-    [
       source("qemu/x86_64", { layer: { "org.unikraft.kernel.image": "/unikraft/bin/kernel" } }),
       "unikraft qemu /unikraft/bin/kernel",
     ],
@@ -161,4 +151,64 @@ test("a pull wants the first plain linux entry of the architecture and the unike
   assert.equal(everyEntry(entries).length, entries.length);
   assert.deepEqual(runnableOn("amd64")([descriptor("linux/arm64")]), []);
   assert.equal(runnableOn("amd64")([descriptor(undefined)]).length, 1);
+});
+
+const key = (name: string): string => `com.urunc.unikernel.${name}`;
+const unikernelOf = (from: OfferSource, runtime?: Annotations) => {
+  const [offer] = readOffers([from], runtime).offers;
+  assert.ok(offer?.mode === "unikernel");
+  return offer;
+};
+
+test("urunc's disk, root, version, device names and arguments become the offer's", () => {
+  const labels = urunc("rumprun", "hvt", {
+    [key("block")]: "disk.img",
+    [key("blkMntPoint")]: "/data/",
+    [key("unikernelVersion")]: "0.15.0",
+    [key("useDMBlock")]: "",
+    [key("solo5NetDev")]: "service",
+    [key("solo5BlkDev")]: "storage",
+    [key("cmdline")]: " a  b\tc ",
+  });
+  const offer = unikernelOf(source("linux/amd64", { labels }));
+  const { disk, mountRootfs, version, netDevices, blockDevices, args } = offer;
+  assert.deepEqual(
+    { disk, mountRootfs, version, netDevices, blockDevices, args },
+    {
+      disk: { path: "disk.img", mountPoint: "/data" },
+      mountRootfs: true,
+      version: "0.15.0",
+      netDevices: ["service"],
+      blockDevices: ["storage"],
+      args: ["a", "b", "c"],
+    },
+  );
+});
+
+test("a guest's least memory is what its kind needs, or more where the image says so", () => {
+  assert.equal(
+    unikernelOf(source("linux/amd64", { labels: urunc("mewz", "qemu") })).minMemoryBytes,
+    512 << 20,
+  );
+  assert.equal(
+    unikernelOf(source("linux/amd64", { labels: urunc("mirage", "spt") })).minMemoryBytes,
+    undefined,
+  );
+  const ours = { ...own("qemu"), "dev.tripod.guest": "mewz", "dev.tripod.min-memory": "1Gi" };
+  assert.equal(unikernelOf(source("linux/amd64", { labels: ours })).minMemoryBytes, 1 << 30);
+});
+
+test("an accelerator is asked for by the run, never by the image", () => {
+  const accelerator = {
+    "com.urunc.unikernel.vAccel": "vsock",
+    "com.urunc.unikernel.RPCAddress": "vsock://2:2048",
+  };
+  assert.equal(
+    unikernelOf(source("linux/amd64", { labels: urunc("linux", "qemu", accelerator) })).vaccel,
+    undefined,
+  );
+  assert.deepEqual(
+    unikernelOf(source("linux/amd64", { labels: urunc("linux", "qemu") }), accelerator).vaccel,
+    { port: 2048 },
+  );
 });

@@ -4,7 +4,8 @@
  * `spec/annotations.ts`. What is not an offer is told with its reason, so that `explain` can say why.
  */
 
-import { type UruncMetadata, readOwn, readUrunc } from "../spec/annotations.ts";
+import { guestDriver } from "../guest/index.ts";
+import { type UruncMetadata, readOwn, readUrunc, readVaccel } from "../spec/annotations.ts";
 import {
   type Annotations,
   type Descriptor,
@@ -115,11 +116,13 @@ function readOffer(source: OfferSource, runtime: Annotations): Offer | string {
     if (own === undefined) continue;
     if (own.mode === "container") return { mode: "container", ...base };
     if (own.mode === "microvm") return "it asks for microVM mode, which this version does not have";
-    return { ...base, ...own };
+    return withRuntime({ ...base, ...own }, runtime);
   }
   for (const { annotations, name, kind } of places) {
     const urunc = readUrunc(annotations, `${name} of ${descriptor.digest}`, kind);
-    if (urunc !== undefined) return uruncOffer(base, urunc);
+    if (urunc === undefined) continue;
+    const offer = uruncOffer(base, urunc);
+    return typeof offer === "string" ? offer : withRuntime(offer, runtime);
   }
   return kraftOffer(base, source, os) ?? plainOffer(base, os);
 }
@@ -152,16 +155,28 @@ interface Base {
   readonly manifest: Digest;
 }
 
-function uruncOffer(base: Base, urunc: UruncMetadata): Offer | string {
+type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
+
+/** What a guest of its kind needs at least, and what only an annotation of the run can ask for. */
+function withRuntime(offer: UnikernelOffer, runtime: Annotations): UnikernelOffer {
+  const needed = guestDriver(offer.guest)?.minMemoryBytes ?? 0;
+  const minMemoryBytes = Math.max(offer.minMemoryBytes ?? 0, needed);
+  return {
+    ...offer,
+    ...present({
+      minMemoryBytes: minMemoryBytes === 0 ? undefined : minMemoryBytes,
+      vaccel: readVaccel(runtime),
+    }),
+  };
+}
+
+const shown = (text: string): string => JSON.stringify(text.slice(0, 80));
+
+function uruncOffer(base: Base, urunc: UruncMetadata): UnikernelOffer | string {
   const guest = guestKinds.find((kind) => kind === urunc.unikernelType);
-  if (guest === undefined) return `the unikernel type ${JSON.stringify(urunc.unikernelType)} is not known`;
+  if (guest === undefined) return `the unikernel type ${shown(urunc.unikernelType)} is not known`;
   const monitor = monitorKinds.find((kind) => kind === urunc.hypervisor);
-  if (monitor === undefined) return `the monitor ${JSON.stringify(urunc.hypervisor)} is not known`;
-  // Fail closed: a guest without the disk that it was built for would start and then break.
-  if (urunc.block !== undefined)
-    return `it needs the disk image ${JSON.stringify(urunc.block)}, which is not supported yet`;
-  if (urunc.mountRootfs)
-    return "it needs the image's file system as a disk or share, which is not supported yet";
+  if (monitor === undefined) return `the monitor ${shown(urunc.hypervisor)} is not known`;
   const args = urunc.cmdline?.split(/\s+/).filter((word) => word !== "");
   return present({
     mode: "unikernel",
@@ -173,6 +188,9 @@ function uruncOffer(base: Base, urunc: UruncMetadata): Offer | string {
     args: args?.length === 0 ? undefined : args,
     netDevices: urunc.solo5NetDev === undefined ? undefined : [urunc.solo5NetDev],
     blockDevices: urunc.solo5BlkDev === undefined ? undefined : [urunc.solo5BlkDev],
+    version: urunc.unikernelVersion,
+    disk: urunc.disk,
+    mountRootfs: urunc.mountRootfs ? (true as const) : undefined,
   });
 }
 

@@ -11,7 +11,7 @@ import { TripodError } from "./errors.ts";
 import { nearest } from "./nearest.ts";
 import type { Annotations } from "./oci.ts";
 import { present } from "./present.ts";
-import { type UntrustedPath, untrustedPath } from "./paths.ts";
+import { type HostPath, type UntrustedPath, hostPath, untrustedPath } from "./paths.ts";
 import { type GuestKind, type MonitorKind, guestKinds, modes, monitorKinds } from "./values.ts";
 
 export const ownPrefix = "dev.tripod.";
@@ -24,6 +24,10 @@ export const ownKeys = {
   "dev.tripod.monitors": "monitors that can run it, comma separated, best first: " + monitorKinds.join(", "),
   "dev.tripod.kernel": "path of the kernel in the image",
   "dev.tripod.initrd": "path of the initrd in the image",
+  "dev.tripod.disk": "path of a disk image in the image",
+  "dev.tripod.disk-mount-point": "where the guest mounts that disk; `/`: it is its root",
+  "dev.tripod.mount-rootfs": "`true`: the image's root file system becomes the guest's, as a disk or a share",
+  "dev.tripod.version": "version of the guest's own system, where its boot line differs by it",
   "dev.tripod.boot-line": "template of the guest's command line",
   "dev.tripod.min-memory": "least guest memory: bytes, or with Ki, Mi or Gi",
   "dev.tripod.net-devices": "names of the guest's network devices, comma separated",
@@ -46,7 +50,16 @@ export type OwnMetadata =
       readonly minMemoryBytes?: number;
       readonly netDevices?: readonly string[];
       readonly blockDevices?: readonly string[];
+      readonly version?: string;
+      readonly disk?: DiskImage;
+      readonly mountRootfs?: true;
     };
+
+/** A disk image in the image's root file system, and where the guest mounts it. */
+export interface DiskImage {
+  readonly path: UntrustedPath;
+  readonly mountPoint: string;
+}
 
 const invalid = (subject: string, key: string, why: string): TripodError =>
   new TripodError("annotation-invalid", `${subject}: ${key}: ${why}`);
@@ -86,6 +99,11 @@ export function readOwn(source: Annotations, subject: string): OwnMetadata | und
     ),
     kernel: imagePath(need("dev.tripod.kernel"), subject, "dev.tripod.kernel"),
     initrd: optional("dev.tripod.initrd", (text) => imagePath(text, subject, "dev.tripod.initrd")),
+    disk: diskImage(get, subject, "dev.tripod.disk", "dev.tripod.disk-mount-point"),
+    mountRootfs: optional("dev.tripod.mount-rootfs", (text) =>
+      isTrue(text, subject, "dev.tripod.mount-rootfs") ? (true as const) : undefined,
+    ),
+    version: optional("dev.tripod.version", (text) => shortText(text, subject, "dev.tripod.version")),
     bootLine: get("dev.tripod.boot-line"),
     minMemoryBytes: optional("dev.tripod.min-memory", (text) => memoryBytes(text, subject)),
     netDevices: names("dev.tripod.net-devices"),
@@ -101,8 +119,8 @@ export interface UruncMetadata {
   readonly cmdline?: string;
   readonly unikernelVersion?: string;
   readonly initrd?: UntrustedPath;
-  readonly block?: UntrustedPath;
-  readonly blkMntPoint?: string;
+  /** `block` and `blkMntPoint`, which go together. */
+  readonly disk?: DiskImage;
   readonly mountRootfs: boolean;
   readonly solo5NetDev?: string;
   readonly solo5BlkDev?: string;
@@ -155,20 +173,74 @@ export function readUrunc(
     if (value === undefined) throw invalid(subject, uruncPrefix + suffix, "is empty");
     return value;
   };
+  const device = (suffix: string): string | undefined => {
+    const value = read(suffix);
+    if (value !== undefined && !deviceName.test(value))
+      throw invalid(subject, uruncPrefix + suffix, `${quote(value)} is no name of a device`);
+    return value;
+  };
+  const text = (suffix: string, limit: (value: string, subject: string, key: string) => string) => {
+    const value = read(suffix);
+    return value === undefined ? undefined : limit(value, subject, uruncPrefix + suffix);
+  };
+  const mountRootfs = read("mountRootfs");
   return present({
     unikernelType: required(read("unikernelType"), "unikernelType"),
     hypervisor: required(read("hypervisor"), "hypervisor"),
     binary: required(path("binary"), "binary"),
-    cmdline: read("cmdline"),
-    unikernelVersion: read("unikernelVersion"),
+    cmdline: text("cmdline", commandText),
+    unikernelVersion: text("unikernelVersion", shortText),
     initrd: path("initrd"),
-    block: path("block"),
-    blkMntPoint: read("blkMntPoint"),
-    // `useDMBlock` is its name before urunc 0.6.
-    mountRootfs: isTrue(read("mountRootfs") ?? read("useDMBlock")),
-    solo5NetDev: read("solo5NetDev"),
-    solo5BlkDev: read("solo5BlkDev"),
+    disk: diskImage(read, subject, "block", "blkMntPoint", uruncPrefix),
+    mountRootfs:
+      mountRootfs === undefined
+        ? // Its name before urunc 0.6, where whatever was not false was true.
+          raw("useDMBlock") !== undefined && !falseWords.test(read("useDMBlock") ?? "")
+        : isTrue(mountRootfs, subject, `${uruncPrefix}mountRootfs`),
+    solo5NetDev: device("solo5NetDev"),
+    solo5BlkDev: device("solo5BlkDev"),
   });
+}
+
+/** An accelerator of the host, reached by vsock: what urunc's `vAccel` and `RPCAddress` say. */
+export interface VaccelMetadata {
+  /** The vsock port that the host's agent listens on. */
+  readonly port: number;
+  /** Directory of the host with the agent's socket, `vaccel.sock_<port>`, for a monitor whose vsock ends in sockets; absent: the kernel's vsock. */
+  readonly socketDir?: HostPath;
+}
+
+/**
+ * Reads `vAccel` and `RPCAddress`. They name things of the host, so they count among annotations given at run time only. Undefined without `vAccel`. Throws
+ * `annotation-invalid` for an address of another form than `vsock://2:<port>` and `unix://<directory>/vaccel.sock_<port>`.
+ */
+export function readVaccel(runtime: Annotations): VaccelMetadata | undefined {
+  const raw = (suffix: string): string | undefined =>
+    Object.hasOwn(runtime, uruncPrefix + suffix) ? runtime[uruncPrefix + suffix] : undefined;
+  const subject = "runtime annotation";
+  const kind = raw("vAccel");
+  if (kind === undefined || kind === "") return undefined;
+  const isBase64 = decodeBase64(kind) === "vsock";
+  if (kind !== "vsock" && !isBase64)
+    throw invalid(subject, `${uruncPrefix}vAccel`, `${quote(kind)} is not known, only vsock is`);
+  const address = raw("RPCAddress") ?? "";
+  const text = isBase64 ? (decodeBase64(address) ?? "") : address;
+  const match = /^(?:vsock:\/\/2:|unix:\/\/(\/[A-Za-z0-9._/-]{1,90})\/vaccel\.sock_)([0-9]{1,10})$/.exec(
+    text,
+  );
+  const port = Number(match?.[2]);
+  const directory = match?.[1];
+  const isClean = directory
+    ?.split("/")
+    .slice(1)
+    .every((part) => part !== "" && part !== "." && part !== "..");
+  if (match === null || isClean === false || port > 0xffff_ffff)
+    throw invalid(
+      subject,
+      `${uruncPrefix}RPCAddress`,
+      `${quote(text)} is neither vsock://2:<port> nor unix://<directory>/vaccel.sock_<port>`,
+    );
+  return { port, ...(directory === undefined ? {} : { socketDir: hostPath(directory) }) };
 }
 
 function isEncoded(type: string, hypervisor: string, kind: UruncSourceKind): boolean {
@@ -192,8 +264,15 @@ export function decodeBase64(text: string): string | undefined {
   }
 }
 
-/** As Go's ParseBool: what is not a true spelling is false. */
-const isTrue = (text: string | undefined): boolean => /^(1|t|T|TRUE|true|True)$/.test(text ?? "");
+/** The spellings of Go's ParseBool. */
+const trueWords = /^(1|t|T|TRUE|true|True)$/;
+const falseWords = /^(0|f|F|FALSE|false|False)$/;
+
+function isTrue(text: string, subject: string, key: string): boolean {
+  if (trueWords.test(text)) return true;
+  if (text === "" || falseWords.test(text)) return false;
+  throw invalid(subject, key, `${quote(text)} is neither true nor false`);
+}
 
 function oneOf<Value extends string>(
   known: readonly Value[],
@@ -210,21 +289,80 @@ function oneOf<Value extends string>(
 
 const list = (text: string): readonly string[] => text.split(",").map((part) => part.trim());
 
+/** As in a Solo5 manifest. */
+const deviceName = /^[A-Za-z0-9]{1,67}$/;
+
 function deviceNames(text: string, subject: string, key: string): readonly string[] {
   if (text === "") return [];
   const names = list(text);
   for (const name of names)
-    if (!/^[A-Za-z0-9]{1,67}$/.test(name))
+    if (!deviceName.test(name))
       throw invalid(subject, key, `${quote(name)} is not a device name (1 to 67 letters and digits)`);
   if (names.length > 63) throw invalid(subject, key, "more than 63 devices");
   return names;
 }
 
+const isControl = (character: string): boolean => character < " " || character === "\u007f";
+const hasControl = (text: string): boolean => [...text].some(isControl);
+
+/**
+ * A path in an image: looked up beneath its root, so blanks and the like do no harm. What can only be an attempt or a mistake is refused: `..`, the root
+ * itself, control characters, a beginning that reads as an option.
+ */
 function imagePath(text: string, subject: string, key: string): UntrustedPath {
-  if (text === "" || text.includes("\0") || Buffer.byteLength(text) > 4096)
-    throw invalid(subject, key, "is not a path (1 to 4096 bytes, no NUL)");
+  if (text === "" || Buffer.byteLength(text) > maxPathBytes || hasControl(text))
+    throw invalid(subject, key, "is not a path (1 to 4096 bytes, no NUL and no other control character)");
+  const parts = text.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.length === 0 || parts.includes("..") || text.startsWith("-"))
+    throw invalid(subject, key, `${quote(text)} is not a path of a file beneath the image's root`);
   return untrustedPath(text);
 }
+
+const maxPathBytes = 4096;
+/** More than any guest's boot line holds. */
+const maxCommandBytes = 65_536;
+const maxShortBytes = 256;
+
+function commandText(text: string, subject: string, key: string): string {
+  if (text.includes("\0") || Buffer.byteLength(text) > maxCommandBytes)
+    throw invalid(subject, key, `is longer than ${maxCommandBytes} bytes or has a NUL`);
+  return text;
+}
+
+function shortText(text: string, subject: string, key: string): string {
+  if (Buffer.byteLength(text) > maxShortBytes || hasControl(text))
+    throw invalid(subject, key, `is longer than ${maxShortBytes} bytes or has a control character`);
+  return text;
+}
+
+/** A disk and its mount point, of which neither is of use alone. `prefix` completes the keys' names. */
+function diskImage<Key extends string>(
+  read: (key: Key) => string | undefined,
+  subject: string,
+  pathKey: Key,
+  mountKey: Key,
+  prefix = "",
+): DiskImage | undefined {
+  const path = read(pathKey);
+  const mountPoint = read(mountKey);
+  if (path === undefined) {
+    if (mountPoint !== undefined && prefix === "")
+      throw invalid(subject, mountKey, `is of no use without ${pathKey}`);
+    return undefined;
+  }
+  if (mountPoint === undefined || mountPoint === "")
+    throw invalid(subject, prefix + pathKey, `needs ${prefix}${mountKey}, which is missing`);
+  return {
+    path: imagePath(path, subject, prefix + pathKey),
+    mountPoint: mountPoint === "/" ? "/" : `/${cleanPath(imagePath(mountPoint, subject, prefix + mountKey))}`,
+  };
+}
+
+const cleanPath = (path: string): string =>
+  path
+    .split("/")
+    .filter((part) => part !== "" && part !== ".")
+    .join("/");
 
 const units: Readonly<Record<string, number>> = { "": 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
 

@@ -62,6 +62,8 @@ export type Offer =
       readonly disk?: { readonly path: UntrustedPath; readonly mountPoint: string };
       /** The image's root file system itself becomes the guest's root, as a disk or a share (urunc's `mountRootfs`). */
       readonly mountRootfs?: true;
+      /** An accelerator of the host that the guest calls by vsock; see `spec/annotations.ts`. */
+      readonly vaccel?: { readonly port: number; readonly socketDir?: HostPath };
     };
 
 /** What a guest was seen to do under KVM: nothing, a few instructions, or all that Linux needs. */
