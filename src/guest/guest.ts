@@ -82,9 +82,13 @@ export interface GuestDriver {
     readonly dns: boolean;
     /** How many network devices it can have. */
     readonly nics: number;
+    /** Whom the workload runs as; false: there is but one user. */
+    readonly user: boolean;
   };
   /** Bytes of memory below which no guest of this kind runs. */
   readonly minMemoryBytes?: number;
+  /** Bytes of memory that it is given where nobody says; absent: what suits the smallest. */
+  readonly usualMemoryBytes?: number;
   /** Bytes of the longest boot line that every monitor of this guest carries. */
   readonly maxBootLineBytes: number;
   /** Describes the guest. Throws `usage`, `annotation-invalid` or `kernel-invalid`. */

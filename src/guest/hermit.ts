@@ -11,7 +11,8 @@ export const hermit: GuestDriver = {
   arches: ["amd64"],
   roots: ["initrd"],
   fileSystems: [],
-  carries: { args: true, env: false, ipv6: false, dns: false, nics: 1 },
+  carries: { args: true, env: false, ipv6: false, dns: false, nics: 1, user: false },
+  usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047,
   boot: (input) => {
     checkCarried(hermit, input);

@@ -14,13 +14,17 @@ export const pvh: GuestDriver = {
   arches: ["amd64"],
   roots: ["none", "initrd", "disk"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: true, dns: true, nics: 8 },
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 8, user: false },
   maxBootLineBytes,
   boot: (input) => ({
     kernel: input.kernel,
     initrd: input.root.kind === "initrd" ? [{ path: input.root.path }] : [],
     bootLine: expandBootLine(input.offer.bootLine ?? "{args}", input, maxBootLineBytes),
-    disks: input.root.kind === "disk" ? [input.root.disk, ...input.disks] : input.disks,
+    disks: [
+      ...(input.root.kind === "disk" ? [input.root.disk] : []),
+      ...input.mounts.map(({ disk }) => disk),
+      ...input.disks,
+    ],
     shares: [],
     // A PVH kernel declares nothing: it finds what is there. Devices that the image names, else one per interface.
     nics: nicsOf(

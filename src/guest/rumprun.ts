@@ -16,7 +16,8 @@ export const rumprun: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "disk"],
   fileSystems: ["ext2"],
-  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1 },
+  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1, user: false },
+  usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 8191,
   boot: (input) => {
     checkCarried(rumprun, input);

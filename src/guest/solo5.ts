@@ -13,7 +13,7 @@ export const solo5: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: true, dns: true, nics: 63 },
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 63, user: false },
   maxBootLineBytes: 8191,
   boot: (input) => {
     if (input.root.kind === "initrd")
@@ -23,7 +23,7 @@ export const solo5: GuestDriver = {
       initrd: [],
       shares: [],
       bootLine: expandBootLine(input.offer.bootLine ?? "{args}", input, solo5.maxBootLineBytes),
-      ...devicesOf(input),
+      ...devicesOf(named(input)),
     };
   },
 };
@@ -47,25 +47,32 @@ export function devicesOf({ offer, net, netDevices, blockDevices, disks }: Guest
 }
 
 /**
- * The input with its devices by the names that the kernel declares, or `names` where it is not known what it declares: the root disk first, then the
- * disks that have a mount point, then those that were named already.
+ * The input with its devices by the names that the kernel declares, or `defaults` where it is not known what it declares: the root disk first, then the
+ * disks that have a mount point, then those that were named already. Throws `kernel-invalid` for more disks than the kernel has names for.
  */
 export function named(
   input: GuestInput,
-  names: { readonly net: string; readonly block: string },
+  defaults?: { readonly net: string; readonly block: string },
 ): GuestInput {
   const { root, mounts, disks, blockDevices, netDevices, net } = input;
   const unnamed = [...(root.kind === "disk" ? [root.disk] : []), ...mounts.map(({ disk }) => disk)];
-  const free = blockDevices.filter((name) => disks.every((disk) => disk.name !== name));
-  const taken = unnamed.map((disk, index) => ({
-    ...disk,
-    name: free[index] ?? (free.length === 0 && index === 0 ? names.block : disk.name),
-  }));
-  if (free.length > 0 && unnamed.length > free.length)
-    throw new TripodError(
-      "kernel-invalid",
-      `the kernel declares ${blockDevices.length} block devices, ${unnamed.length + disks.length} disks are given`,
-    );
-  const isAlone = netDevices.length === 0 && (net?.interfaces.length ?? 0) > 0;
-  return { ...input, disks: [...taken, ...disks], netDevices: isAlone ? [names.net] : netDevices };
+  const names =
+    blockDevices.length > 0 || defaults === undefined
+      ? blockDevices.filter((name) => disks.every((disk) => disk.name !== name))
+      : [defaults.block];
+  const taken = unnamed.map((disk, index) => {
+    const name = names[index];
+    if (name === undefined)
+      throw new TripodError(
+        "kernel-invalid",
+        `the kernel has ${names.length} block devices, and ${unnamed.length} disks are given`,
+      );
+    return { ...disk, name };
+  });
+  const isUnknown = netDevices.length === 0 && (net?.interfaces.length ?? 0) > 0;
+  return {
+    ...input,
+    disks: [...taken, ...disks],
+    netDevices: isUnknown && defaults !== undefined ? [defaults.net] : netDevices,
+  };
 }

@@ -19,7 +19,8 @@ export const unikraft: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "initrd", "9p"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4 },
+  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4, user: false },
+  usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047 - 8 * 48,
   boot: (input) => {
     checkCarried(unikraft, input);

@@ -17,6 +17,8 @@ export interface Roots {
 export interface Programs {
   readonly warden: HostPath;
   readonly tender: HostPath;
+  /** The first process for Linux guests whose image brings none, for this machine's architecture; absent: not built. */
+  readonly init?: HostPath;
 }
 
 export interface Context {
@@ -77,7 +79,12 @@ export function programsOf(tree: HostPath): Programs {
       throw new TripodError("setup-missing", `${path} is missing`, { hint: `${tree}/script/setup` });
     return hostPath(path);
   };
-  return { warden: program("tripod-warden"), tender: program("tripod-tender") };
+  const init = join(tree, "bin", "tripod-init");
+  return {
+    warden: program("tripod-warden"),
+    tender: program("tripod-tender"),
+    ...(existsSync(init) ? { init: hostPath(init) } : {}),
+  };
 }
 
 /** The state directory of one sandbox. */

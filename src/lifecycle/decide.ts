@@ -1,14 +1,19 @@
 /** Steps 3 to 5 of the walk: an image's offers, the node's facts, the decision. `run`, `--dry-run` and `explain` share it. */
 
+import { guestDriver } from "../guest/index.ts";
+import { rootOf } from "../guest/root.ts";
 import { type NodeFacts, gatherFacts } from "../host/facts/facts.ts";
 import { type Image, offersOf } from "../image/image.ts";
 import type { Offers } from "../image/offers.ts";
 import type { Store } from "../image/store.ts";
 import { supportsOf } from "../monitor/index.ts";
 import { select } from "../select/select.ts";
-import type { Decision, Wish } from "../spec/values.ts";
+import type { MonitorFeatures } from "../spec/support.ts";
+import type { Decision, Offer, Wish } from "../spec/values.ts";
 import type { Context } from "./context.ts";
 import type { Stages } from "./stages.ts";
+
+type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
 export interface Decided {
   readonly offers: Offers;
@@ -45,7 +50,15 @@ export async function decide(
     wish: options.wish,
     policy: context.config.policy,
     supports: supportsOf(facts.monitors),
+    againstRoot,
   });
   options.stages?.end("decide");
   return { offers, facts, decision };
+}
+
+/** Whether the guest can have its root where the image says, by this monitor. Whatever lies in our store is no disk of its own. */
+function againstRoot(offer: UnikernelOffer, { shares }: MonitorFeatures): string | undefined {
+  const guest = guestDriver(offer.guest);
+  const choice = guest === undefined ? undefined : rootOf({ offer, guest, shares });
+  return choice !== undefined && "because" in choice ? choice.because : undefined;
 }

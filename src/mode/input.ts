@@ -97,6 +97,10 @@ export interface UnikernelWorkload {
   readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
   readonly files?: readonly GuestFile[];
   readonly init?: HostFile;
+  /** An accelerator of the host that the guest may call, allowed and possible here. */
+  readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
+  /** The image's layers (topmost first) as one tree that the guest may write, where it is needed: at `rootfs` in the state directory. */
+  readonly tree?: { readonly lowers: readonly HostPath[]; readonly overlay: boolean };
   /** Names of the network devices that the kernel (or else the offer) declares. */
   readonly netDevices: readonly string[];
   /** The same of block devices. */

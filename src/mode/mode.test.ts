@@ -189,6 +189,36 @@ test("files to write are bounded: none without a writable disk", () => {
   assert.equal(limited({ ...spt, disks: [disk] }), false);
 });
 
+const linux: UnikernelWorkload = {
+  ...qemu,
+  offer: { ...pvhOffer, guest: "linux" },
+  root: { kind: "initrd", path: hostPath("/layers/a/initrd") },
+  args: ["/urunit", "/app"],
+};
+
+test("an initrd of several parts is joined first, and the monitor is given the joined file, which nobody writes", () => {
+  const { steps } = launch(inputOf(linux), dualStack).plan;
+  const joined = oneOf(steps, "concat");
+  assert.equal(steps[0], joined);
+  assert.equal(joined.mode, 0o444);
+  assert.deepEqual(joined.parts[0], { from: "/layers/a/initrd" });
+  assert.equal(joined.parts.length, 2);
+  const bound = steps.find((step) => step.do === "bind" && step.from === `${stateDir}/${joined.at}`);
+  assert.ok(bound?.do === "bind" && bound.readonly);
+  const alone = launch(inputOf({ ...linux, offer: pvhOffer }), dualStack).plan.steps;
+  assert.ok(alone.every((step) => step.do !== "concat"));
+  assert.ok(alone.some((step) => step.do === "bind" && step.from === "/layers/a/initrd"));
+});
+
+test("a tree of the sandbox's own is made in the ground, before anything that lies in it is used", () => {
+  const lowers = [hostPath("/layers/a")];
+  const made = (overlay: boolean) => prepare(inputOf({ ...linux, tree: { lowers, overlay } })).steps;
+  const overlaid = oneOf(made(true), "overlay");
+  assert.deepEqual([overlaid.lowers, `${overlaid.at}`], [lowers, "rootfs"]);
+  assert.deepEqual(oneOf(made(false), "copy").lowers, lowers);
+  assert.ok(prepare(inputOf(linux)).steps.every((step) => step.do !== "overlay" && step.do !== "copy"));
+});
+
 const refused = (workload: UnikernelWorkload): void =>
   assert.throws(
     () => launch(inputOf(workload), dualStack),

@@ -36,10 +36,21 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
           memoryBytes: workload.machine.memoryBytes + driverOf(workload).overheadBytes(workload.machine),
         },
       },
+<<<<<<< HEAD
       namespacesStep(input),
       ...(input.engine === undefined
         ? networkSteps(input)
         : hookSteps(input.engine, ["prestart", "createRuntime"])),
+=======
+      {
+        do: "namespaces",
+        make: ["network", "mount", "pid", "ipc", "uts", "cgroup"],
+        join: [],
+        hostname: input.hostname,
+      },
+      ...networkSteps(input),
+      ...treeSteps(workload),
+>>>>>>> eed4186 (lifecycle: a unikernel's root is decided from what image, guest and monitor can, and its files come from any list of directories)
       { do: "root", sizeBytes: rootBytes },
     ]),
   launch: (input, workload, net) => {
@@ -59,6 +70,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
   },
 };
 
+<<<<<<< HEAD
 /** All new, but for a network namespace that an engine has made. */
 function namespacesStep({ engine, hostname }: ModeInput): Step {
   const joined = engine?.networkNamespace;
@@ -93,6 +105,13 @@ const hookSteps = ({ hooks, hookState }: EngineGround, times: readonly OciHook["
       timeoutMs,
       state: Buffer.from(hookState).toString("base64"),
     }));
+=======
+/** Where the tree of a workload lies. */
+export const treePath = statePath("rootfs");
+
+const treeSteps = ({ tree }: UnikernelWorkload): Step[] =>
+  tree === undefined ? [] : [{ do: tree.overlay ? "overlay" : "copy", lowers: tree.lowers, at: treePath }];
+>>>>>>> eed4186 (lifecycle: a unikernel's root is decided from what image, guest and monitor can, and its files come from any list of directories)
 
 function driverOf({ monitor, program }: UnikernelWorkload): MonitorDriver {
   const driver = monitorDriver(monitor, program);
@@ -106,7 +125,7 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
   if (guest === undefined)
     throw new TripodError("no-fit", `Tripod cannot describe ${offer.guest} guests yet`);
   const { servers, search } = effectiveDns(net?.dns, input.hostDns);
-  return guest.boot({
+  const boot = guest.boot({
     offer,
     monitor,
     kernel: workload.kernel,
@@ -123,6 +142,7 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
     cwd: workload.cwd,
     ...present({ wished: workload.wished, files: workload.files, init: workload.init }),
   });
+  return workload.vsock === undefined ? boot : { ...boot, vsock: workload.vsock };
 }
 
 /** Where the parts of an initrd are joined: readable for the monitor's user once it is bound, written by nobody. */
@@ -151,7 +171,7 @@ interface Rendered {
   readonly net: NetFacts | undefined;
 }
 
-function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, rendered: Rendered): Step[] {
+function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered: Rendered): Step[] {
   const { boot, launch, net } = rendered;
   const { engine } = input;
   const hooks = engine === undefined ? [] : hookSteps(engine, laterHooks);
@@ -177,7 +197,7 @@ function launchSteps(input: ModeInput, { machine, disks }: UnikernelWorkload, re
     ...(launch.seccomp === undefined ? {} : { seccomp: compileSeccomp(launch.seccomp, machine.arch) }),
     rlimits: rlimits(
       launch,
-      disks.some((disk) => !disk.readonly),
+      boot.disks.some((disk) => !disk.readonly),
     ),
     ...(engine?.oomScoreAdj === undefined ? {} : { oomScoreAdj: engine.oomScoreAdj }),
     maskedPaths: [],

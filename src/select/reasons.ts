@@ -48,6 +48,10 @@ export const reasonTable = {
   "monitor-arch-unsupported": {
     says: (pair) => `${pair} is not supported`,
   },
+  "root-unsupported": {
+    says: (why) => why,
+    remedy: () => "use another build of the image, or another of its monitors",
+  },
   "program-missing": {
     says: (why) => why,
     remedy: () => "install the program or set its path in the configuration, then tripod check",

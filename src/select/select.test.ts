@@ -347,3 +347,12 @@ test("property: a pattern matches exactly what the regular expression of its mea
 test("hvtOffer stands alone", () => {
   assert.equal(chosenBy(select({ ...base, offers: [hvtOffer], facts: withKvm("tiny") })), undefined);
 });
+
+const noRootBySpt: SelectInput["againstRoot"] = (_, { kind }) =>
+  kind === "spt" ? "no root here" : undefined;
+
+test("a root that guest and monitor cannot have is a reason against that monitor alone", () => {
+  const decision = select({ ...base, offers: [sptOffer, hvtOffer], againstRoot: noRootBySpt });
+  assert.equal(refusal(decision, "spt"), "root-unsupported");
+  assert.equal(chosenBy(decision), "unikernel/hvt");
+});

@@ -11,7 +11,7 @@
  *   order of the offers.
  */
 
-import type { Supports } from "../spec/support.ts";
+import type { MonitorFeatures, Supports } from "../spec/support.ts";
 import { exactSize, formatBytes } from "../spec/units.ts";
 import {
   type Decision,
@@ -42,6 +42,11 @@ export interface SelectInput {
   readonly wish: Wish;
   readonly policy: Policy;
   readonly supports: Supports;
+  /** What speaks against an offer's root file system by a monitor; guests know. Default: nothing. */
+  readonly againstRoot?: (
+    offer: Extract<Offer, { mode: "unikernel" }>,
+    features: MonitorFeatures,
+  ) => string | undefined;
 }
 
 /** Bytes below which no container is made: docker's least. A runtime's own process needs two to three of them before the program begins. */
@@ -154,7 +159,7 @@ function asContainer({ facts, wish }: SelectInput, by: Runner): Speed | Reason {
 }
 
 function asUnikernel(
-  { facts, wish, policy, supports }: SelectInput,
+  { facts, wish, policy, supports, againstRoot }: SelectInput,
   offer: Extract<Offer, { mode: "unikernel" }>,
   by: Runner,
 ): Speed | Reason {
@@ -163,6 +168,8 @@ function asUnikernel(
   if (!features.guests.includes(offer.guest)) return reason("guest-unsupported", `${offer.guest} on ${by}`);
   if (!features.arches.includes(offer.arch))
     return reason("monitor-arch-unsupported", `${by} on ${offer.arch}`);
+  const rootless = againstRoot?.(offer, features);
+  if (rootless !== undefined) return reason("root-unsupported", rootless);
   const program = facts.monitors[features.kind];
   if ("missing" in program) return reason("program-missing", program.missing);
   const hasNet = (offer.netDevices?.length ?? 0) > 0;

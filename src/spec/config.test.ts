@@ -41,6 +41,8 @@ default_memory = 1048576
 [network]
 default = "none"
 cni_plugin_dirs = ["/opt/cni/bin"]
+[accelerator]
+vaccel = true
 [log]
 max_size = "1Mi"
 files = 5
@@ -58,6 +60,7 @@ files = 5
       hvt: { defaultMemoryBytes: 1048576 },
     },
     network: { default: "none", cniPluginDirs: ["/opt/cni/bin"] },
+    accelerator: { vaccel: true },
     log: { maxBytes: 1048576, files: 5 },
   });
 });

@@ -20,6 +20,9 @@
  * default = "bridge"                                       # none, bridge, or a CNI list in <lib>/networks
  * cni_plugin_dirs = ["/opt/cni/bin"]
  *
+ * [accelerator]
+ * vaccel = false                                           # whether a run may give its guest the host's vAccel agent
+ *
  * [log]
  * max_size = "16Mi"                                        # then it is rotated
  * files = 3
@@ -50,6 +53,10 @@ export interface Config {
     /** Where CNI plugins are looked for; default: the usual directories. */
     readonly cniPluginDirs?: readonly HostPath[];
   };
+  readonly accelerator: {
+    /** Whether an annotation of a run may name a vAccel agent of the host for its guest. */
+    readonly vaccel: boolean;
+  };
   readonly log: { readonly maxBytes: number; readonly files: number };
 }
 
@@ -70,6 +77,7 @@ export const defaultConfig: Config = {
   policy: defaultPolicy,
   monitors: {},
   network: { default: "bridge" },
+  accelerator: { vaccel: false },
   log: { maxBytes: 16 * 1024 * 1024, files: 3 },
 };
 
@@ -156,6 +164,7 @@ const schema = table({
       cni_plugin_dirs: v.exactOptional(list(path, 32)),
     }),
   ),
+  accelerator: v.exactOptional(table({ vaccel: v.exactOptional(v.boolean("must be true or false")) })),
   log: v.exactOptional(
     table({
       max_size: v.exactOptional(memory),
@@ -178,7 +187,7 @@ export function decodeConfig(content: unknown, file: string): Config {
   );
 }
 
-function configOf({ policy, monitors, network, log }: Table): Config {
+function configOf({ policy, monitors, network, accelerator, log }: Table): Config {
   return {
     policy: {
       order: policy?.order ?? defaultOrder,
@@ -192,6 +201,7 @@ function configOf({ policy, monitors, network, log }: Table): Config {
       default: network?.default ?? defaultConfig.network.default,
       ...(network?.cni_plugin_dirs === undefined ? {} : { cniPluginDirs: network.cni_plugin_dirs }),
     },
+    accelerator: { vaccel: accelerator?.vaccel ?? defaultConfig.accelerator.vaccel },
     log: {
       maxBytes: log?.max_size ?? defaultConfig.log.maxBytes,
       files: log?.files ?? defaultConfig.log.files,

@@ -15,6 +15,8 @@ export interface MonitorFeatures {
   readonly taps: "fd" | "none";
   /** How it can give a guest a directory of the host. */
   readonly shares: readonly ShareKind[];
+  /** Whether it can give the guest a vsock to the host. */
+  readonly vsock?: true;
 }
 
 /** All monitors that Tripod can drive here; a kind that is not listed has no driver. */

@@ -193,6 +193,8 @@ export interface GuestBoot {
   readonly disks: readonly Disk[];
   readonly nics: readonly Nic[];
   readonly shares: readonly Share[];
+  /** A vsock to the host: the kernel's, or one that ends in the sockets of a directory. */
+  readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
 }
 
 /** A described guest as a monitor is given it: its initrd lies in one file. */

@@ -1,0 +1,241 @@
+/**
+ * A unikernel's workload from a root file system: the kernel found and looked at, its root decided, its disks and shares named. The root file system is a list
+ * of directories of the host, whoever put them there: unpacked layers of our store, or the one directory that an engine prepared.
+ */
+
+import { readFileSync, statSync } from "node:fs";
+import { guestDriver } from "../guest/index.ts";
+import type { GuestFile, HostFile } from "../guest/guest.ts";
+import { rootOf } from "../guest/root.ts";
+import { findNeeds } from "../host/program-needs.ts";
+import { type KernelFacts, checkKernel, inspectKernel } from "../image/elf.ts";
+import { findFile } from "../image/find-file.ts";
+import { fileOfImage } from "../image/image.ts";
+import { linuxImageArch } from "../image/linux-kernel.ts";
+import type { UnikernelWorkload } from "../mode/input.ts";
+import { monitorDriver } from "../monitor/index.ts";
+import type { MonitorDriver } from "../monitor/monitor.ts";
+import { TripodError } from "../spec/errors.ts";
+import { type HostPath, type UntrustedPath, hostPath, untrustedPath } from "../spec/paths.ts";
+import { present } from "../spec/present.ts";
+import { resolveUser } from "../spec/users.ts";
+import type { Arch, Disk, GuestRoot, Machine, MonitorKind, Offer } from "../spec/values.ts";
+
+type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
+
+export interface UnikernelSource {
+  readonly offer: UnikernelOffer;
+  readonly monitor: MonitorKind;
+  /** The monitor's program. */
+  readonly program: HostPath;
+  readonly machine: Machine;
+  /** Of this machine. */
+  readonly arch: Arch;
+  /** The image's or bundle's name, for people. */
+  readonly subject: string;
+  /** The directories of the root file system, topmost first. */
+  readonly lowers: readonly HostPath[];
+  /** Where these lie, or will lie once the ground is prepared, as one tree that is this sandbox's alone. */
+  readonly tree: HostPath;
+  /** How that tree is made of `lowers`; absent: it stands already. */
+  readonly makeTree?: "overlay" | "copy";
+  /** The guest must not write to its root. */
+  readonly readonlyRoot?: boolean;
+  /** The block device that the whole root file system lies on, where it is this sandbox's alone, with its file system. */
+  readonly snapshot?: { readonly device: HostPath; readonly fileSystem: string };
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
+  /** As in an image config, names looked up in the root file system; absent: root. */
+  readonly user?: string | { readonly uid: number; readonly gid: number };
+  readonly cwd: string;
+  readonly files?: readonly GuestFile[];
+  /** Our own first process, where it is built. */
+  readonly init?: HostPath;
+  /** Whether the operator lets a run name an accelerator of the host. */
+  readonly allowVaccel: boolean;
+}
+
+/** Serial number of a disk that the image brings besides its root, as urunc names it. */
+const extraDisk = "annot_vol";
+const rootDisk = "rootfs";
+
+/**
+ * Composes. Throws `no-fit` for a root that guest and monitor cannot have, `kernel-invalid` for files that are not there or not what they should be,
+ * `image-invalid` for a user that the root file system does not know.
+ */
+export async function unikernelWorkload(source: UnikernelSource): Promise<UnikernelWorkload> {
+  const { offer, monitor, program, lowers, subject } = source;
+  const driver = monitorDriver(monitor, program);
+  if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
+  const { kernel, facts } = kernelOf(source);
+  if (driver.opensKernel === "path") {
+    refuseUnreadable(kernel, `${offer.kernel} of ${subject}`, monitor);
+    if (offer.initrd !== undefined)
+      refuseUnreadable(fileOfImage(lowers, offer.initrd, subject), `${offer.initrd} of ${subject}`, monitor);
+  }
+  const { root, mounts, usesTree } = storageOf(source, driver);
+  const vaccel = vaccelOf(source, driver);
+  return {
+    mode: "unikernel",
+    offer,
+    monitor,
+    machine: source.machine,
+    program,
+    needs: await findNeeds(program, driver.needs, source.arch),
+    kernel,
+    root,
+    args: source.args,
+    env: [...source.env, ...(vaccel === undefined ? [] : [`VACCEL_RPC_ADDRESS=vsock://2:${vaccel.port}`])],
+    netDevices: facts?.solo5?.netDevices ?? offer.netDevices ?? [],
+    blockDevices: facts?.solo5?.blockDevices ?? offer.blockDevices ?? [],
+    disks: [],
+    mounts,
+    user: userOf(source),
+    cwd: source.cwd === "" ? "/" : source.cwd,
+    ...present({
+      wished: source.wished,
+      files: source.files,
+      init: source.init === undefined ? undefined : hostFile(source.init),
+      vsock: vaccel,
+      tree:
+        usesTree && source.makeTree !== undefined
+          ? { lowers, overlay: source.makeTree === "overlay" }
+          : undefined,
+    }),
+  };
+}
+
+const hostFile = (path: HostPath): HostFile => ({ path, sizeBytes: statSync(path).size });
+
+function kernelOf({ offer, monitor, lowers, subject }: UnikernelSource): {
+  readonly kernel: HostPath;
+  /** Undefined: a Linux kernel that is no ELF. */
+  readonly facts: KernelFacts | undefined;
+} {
+  const kernel = fileOfImage(lowers, offer.kernel, subject);
+  const name = `the kernel ${offer.kernel} of ${subject}`;
+  const linuxArch =
+    offer.guest === "linux" || offer.guest === "unikraft" ? linuxImageArch(kernel) : undefined;
+  if (linuxArch !== undefined) {
+    if (linuxArch !== offer.arch)
+      throw new TripodError("kernel-invalid", `${name} is for ${linuxArch}, not for ${offer.arch}`);
+    return { kernel, facts: undefined };
+  }
+  const facts = inspectKernel(kernel, name);
+  checkKernel(facts, { arch: offer.arch, abi: abiOf(offer, monitor) }, name);
+  return { kernel, facts };
+}
+
+/** A monitor that opens its kernel by path does so as the sandbox's own user, whom no image knows. */
+function refuseUnreadable(file: HostPath, subject: string, monitor: MonitorKind): void {
+  const mode = statSync(file).mode & 0o7777;
+  if ((mode & 0o004) !== 0) return;
+  throw new TripodError(
+    "kernel-invalid",
+    `${subject} has the mode 0${mode.toString(8)}, and ${monitor} opens it as an unprivileged user`,
+    { hint: "build the image with that file readable for all: mode 0644" },
+  );
+}
+
+/** A Solo5 kernel is bound to its tender by its ABI; every other is told by its guest kind. */
+function abiOf(offer: UnikernelOffer, monitor: MonitorKind): "hvt" | "spt" | "pvh" | "any" {
+  if (monitor === "hvt" || monitor === "spt") return monitor;
+  return offer.guest === "pvh" ? "pvh" : "any";
+}
+
+interface Storage {
+  readonly root: GuestRoot;
+  readonly mounts: readonly { readonly disk: Disk; readonly at: string }[];
+  /** Whether any of it lies in the sandbox's own tree. */
+  readonly usesTree: boolean;
+}
+
+function storageOf(source: UnikernelSource, { features }: MonitorDriver): Storage {
+  const { offer, lowers, subject, snapshot } = source;
+  const guest = guestDriver(offer.guest);
+  if (guest === undefined)
+    throw new TripodError("no-fit", `Tripod cannot describe ${offer.guest} guests yet`);
+  const choice = rootOf({
+    offer,
+    guest,
+    shares: features.shares,
+    ...(snapshot === undefined ? {} : { snapshot: snapshot.fileSystem }),
+  });
+  if ("because" in choice) throw new TripodError("no-fit", `${subject}: ${choice.because}`);
+  const readonly = source.readonlyRoot === true;
+  const image = offer.disk;
+  const extra =
+    image === undefined || choice.disk === "image"
+      ? []
+      : [{ disk: { name: extraDisk, path: inTree(source, image.path), readonly }, at: image.mountPoint }];
+  const root = ((): GuestRoot => {
+    switch (choice.kind) {
+      case "none":
+        return { kind: "none" };
+      case "initrd":
+        return { kind: "initrd", path: fileOfImage(lowers, offer.initrd ?? untrustedPath(""), subject) };
+      case "9p":
+      case "virtiofs":
+        return { kind: choice.kind, path: source.tree, readonly };
+      case "disk": {
+        const path =
+          choice.disk === "snapshot" && snapshot !== undefined
+            ? snapshot.device
+            : inTree(source, image?.path ?? untrustedPath(""));
+        return { kind: "disk", disk: { name: rootDisk, path, readonly } };
+      }
+    }
+  })();
+  const isShared = root.kind === "9p" || root.kind === "virtiofs";
+  return { root, mounts: extra, usesTree: isShared || choice.disk === "image" || extra.length > 0 };
+}
+
+/** A file of the root file system as it lies in the sandbox's own tree, where writing to it changes no layer. Throws `kernel-invalid`. */
+function inTree({ lowers, tree, subject }: UnikernelSource, path: UntrustedPath): HostPath {
+  const file = fileOfImage(lowers, path, subject);
+  const lower = lowers.find((directory) => file.startsWith(`${directory}/`));
+  if (lower === undefined) throw new TripodError("bug", `${file} lies in no layer of ${subject}`);
+  return hostPath(`${tree}${file.slice(lower.length)}`);
+}
+
+/** passwd and group that are longer are not read. */
+const maxUserFileBytes = 4 * 1024 * 1024;
+
+/** A small file of the root file system as text; empty where there is none. */
+export function textOf(lowers: readonly HostPath[], path: string): string {
+  const file = findFile(lowers, untrustedPath(path));
+  return file === undefined || statSync(file).size > maxUserFileBytes ? "" : readFileSync(file, "utf8");
+}
+
+function userOf({ user, lowers, offer }: UnikernelSource): { readonly uid: number; readonly gid: number } {
+  if (guestDriver(offer.guest)?.carries.user !== true || user === undefined) return { uid: 0, gid: 0 };
+  if (typeof user !== "string") return user;
+  const { uid, gid } = resolveUser(user, {
+    passwd: textOf(lowers, "/etc/passwd"),
+    group: textOf(lowers, "/etc/group"),
+  });
+  return { uid, gid };
+}
+
+function vaccelOf({ offer, monitor, allowVaccel }: UnikernelSource, { features }: MonitorDriver) {
+  const { vaccel } = offer;
+  if (vaccel === undefined) return undefined;
+  if (!allowVaccel)
+    throw new TripodError(
+      "no-fit",
+      "the run asks for an accelerator of the host, which is not allowed here",
+      {
+        hint: "accelerator.vaccel = true in the configuration allows it",
+      },
+    );
+  if (features.vsock !== true)
+    throw new TripodError(
+      "no-fit",
+      `${monitor} gives a guest no vsock, by which it would call its accelerator`,
+      {
+        hint: "leave out the annotation com.urunc.unikernel.vAccel",
+      },
+    );
+  return vaccel;
+}
