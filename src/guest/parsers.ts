@@ -36,6 +36,14 @@ export function linuxWords(line: string): readonly string[] {
   return words;
 }
 
+/** What Linux gives to its first process as arguments: it stops at a second `--`, quoted or not. */
+export function linuxArguments(line: string): readonly string[] {
+  const words = linuxWords(line);
+  const begin = words.indexOf("--");
+  const end = words.indexOf("--", begin + 1);
+  return begin < 0 ? [] : words.slice(begin + 1, end < 0 ? undefined : end);
+}
+
 /** Unikraft's `uk_argnparse`: quotes of both kinds; newer ones take backslashes too, but not in single quotes. */
 export function unikraftWords(line: string, knowsBackslash: boolean): readonly string[] {
   const words: string[] = [];

@@ -7,7 +7,14 @@ import { hostPath } from "../spec/paths.ts";
 import type { GuestKind, GuestRoot } from "../spec/values.ts";
 import type { GuestInput } from "./guest.ts";
 import { guestDriver } from "./index.ts";
-import { linuxWords, mirageWords, rumprunWords, shellWords, unikraftWords } from "./parsers.ts";
+import {
+  linuxArguments,
+  linuxWords,
+  mirageWords,
+  rumprunWords,
+  shellWords,
+  unikraftWords,
+} from "./parsers.ts";
 
 const { bootLine: _template, ...plainOffer } = sptOffer;
 const initrd: GuestRoot = { kind: "initrd", path: hostPath("/initrd") };
@@ -58,7 +65,11 @@ const readers: Readonly<Record<string, (line: string) => readonly (readonly stri
 
 /** Text in which everything that a parser could stumble over is frequent. */
 const hard = fc.constantFrom(..." \t\n\r\0'\"\\=]#-aà€𝄞\u00a0\ud800\u007f".split(/(?:)/u));
-const word = fc.oneof(fc.string({ unit: hard, maxLength: 8 }), fc.string({ maxLength: 12 }));
+const word = fc.oneof(
+  fc.constantFrom("--", "-", "]"),
+  fc.string({ unit: hard, maxLength: 8 }),
+  fc.string({ maxLength: 12 }),
+);
 
 /** The line of these, or undefined when it was refused as it must be: `usage`, naming an argument, a variable or the line. */
 function spoken(speak: () => string): string | undefined {
@@ -95,7 +106,7 @@ test("property: Linux hands the arguments and variables on as they were given, o
       if (line === undefined) return;
       const words = linuxWords(line);
       const mark = words.indexOf("--");
-      assert.deepEqual(args.length === 0 ? [] : words.slice(mark + 1), args);
+      assert.deepEqual(linuxArguments(line), args);
       const before = args.length === 0 ? words : words.slice(0, mark);
       assert.deepEqual(
         before.filter((each) => /^(A|B_2|http_proxy)=/.test(each)),
@@ -181,6 +192,7 @@ test("more than a guest reads is refused, not cut", () => {
 
 test("Linux: no program, a name that the kernel keeps to itself, and what urunit would join are refused", () => {
   refuses("linux", { args: [] }, /names no program to run/);
+  refuses("linux", { args: ["/init", "--", "-v"] }, /argument 1 is --, at which Linux stops/);
   refuses("linux", { args: ["/init"], env: ["init=/evil"] }, /the variable "init" has a name/);
   refuses("linux", { args: ["/init"], env: ["a.b=1"] }, /the variable "a\.b" has a name/);
   refuses("linux", { args: ["/urunit", "/app", "'a b"] }, /argument 2 begins with '/);

@@ -1,6 +1,6 @@
 /**
  * Words of Linux's command line. The kernel splits it at blanks outside of double quotes, and takes quotes away at a word's beginning and end and
- * around a value; it knows no escapes (lib/cmdline.c). After `--` every word is an argument of the first process.
+ * around a value; it knows no escapes (lib/cmdline.c). After `--` every word is an argument of the first process, up to another `--`.
  */
 
 import { checkText, unsayable } from "../words.ts";
@@ -11,6 +11,7 @@ const hasBlank = (value: string): boolean => / /.test(value) || Buffer.from(valu
 /** The word as the kernel gives it back. Throws `usage` for what it would change. */
 export function kernelWord(value: string, what: string): string {
   checkText(value, what);
+  if (value === "--") throw unsayable(what, "is --, at which Linux stops reading arguments");
   const quotes = value.split('"').length - 1;
   if (value === "" || hasBlank(value)) {
     if (quotes > 0)
