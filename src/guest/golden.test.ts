@@ -84,6 +84,7 @@ const cases: Readonly<Record<string, Case>> = {
     monitor: "firecracker",
     input: { ...urunit, mounts: [mount] },
   },
+  "linux-qemu-own-tree": { guest: "linux", monitor: "qemu", input: { init, ownsTree: true } },
   "linux-cloud-hypervisor-init": { guest: "linux", monitor: "cloud-hypervisor", input: { init } },
 };
 
@@ -101,7 +102,7 @@ function described(
   const driver = guestDriver(guest);
   assert.ok(driver !== undefined);
   try {
-    const { bootLine, nics, disks, shares, initrd } = driver.boot({
+    const { bootLine, nics, disks, shares, initrd, rootFiles } = driver.boot({
       offer: { ...plainOffer, guest, arch: arch ?? "amd64", ...(version === undefined ? {} : { version }) },
       kernel: hostPath("/layers/a/kernel"),
       root,
@@ -116,6 +117,7 @@ function described(
       mounts: [],
       user: { uid: 0, gid: 0 },
       cwd: "/",
+      ownsTree: false,
       ...input,
     });
     return {
@@ -125,6 +127,9 @@ function described(
       ...(shares.length === 0
         ? {}
         : { shares: shares.map(({ kind, tag, path }) => `${kind} ${tag} ${path}`) }),
+      ...(rootFiles === undefined
+        ? {}
+        : { rootFiles: rootFiles.map(({ at, mode }) => `${at} ${mode.toString(8)}`) }),
       ...(initrd.length === 0 ? {} : { initrd: initrd.map(readable) }),
     };
   } catch (error) {
@@ -139,6 +144,8 @@ function descriptions(one: Case): Record<string, unknown> {
   const usual = guestDriver(one.guest)?.roots[0] ?? "none";
   return Object.fromEntries([
     ...Object.values(roots).map((root) => [`${root.kind}, no network`, described(one, root, undefined)]),
+    // A guest that could have a share has its name servers there too.
+    ...(one.input?.ownsTree === true ? [["9p, IPv4", described(one, roots["9p"], nets["IPv4"])]] : []),
     ...Object.entries(nets).map(([name, net]) => [`${usual}, ${name}`, described(one, roots[usual], net)]),
   ]);
 }

@@ -142,6 +142,7 @@ const input: GuestInput = {
   root: { kind: "none" },
   user: { uid: 0, gid: 0 },
   cwd: "/",
+  ownsTree: false,
 };
 
 test("the first device is the namespace's interface, further ones lead nowhere", () => {

@@ -1,33 +1,19 @@
 /** What a guest driver is: a record that turns a workload into a `GuestBoot`. It never speaks a monitor's language. */
 
 import type { HostPath } from "../spec/paths.ts";
-import type { Base64 } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import type {
   Arch,
   Disk,
   GuestBoot,
+  GuestFile,
   GuestKind,
   GuestRoot,
+  HostFile,
   MonitorKind,
   Offer,
   RootKind,
 } from "../spec/values.ts";
-
-/** A file that the guest finds in its root besides the image's own. */
-export interface GuestFile {
-  /** Absolute in the guest, clean. */
-  readonly at: string;
-  /** Permission bits. */
-  readonly mode: number;
-  readonly content: Base64 | HostFile;
-}
-
-/** A file of the host whose size was looked up, so that an archive's header can state it. */
-export interface HostFile {
-  readonly path: HostPath;
-  readonly sizeBytes: number;
-}
 
 export interface GuestInput {
   readonly offer: Extract<Offer, { mode: "unikernel" }>;
@@ -57,7 +43,9 @@ export interface GuestInput {
   /** Whom the workload in the guest runs as, and where it begins. */
   readonly user: { readonly uid: number; readonly gid: number };
   readonly cwd: string;
-  /** Files for its root, where it can be added to: an initrd. */
+  /** Whether a root that is a directory of the host is the sandbox's own, so that files can be added to it. To an initrd they always can. */
+  readonly ownsTree: boolean;
+  /** Files for its root, where it can be added to. */
   readonly files?: readonly GuestFile[];
   /** Our own first process, for a Linux root that brings none and can be added to. */
   readonly init?: HostFile;

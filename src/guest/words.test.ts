@@ -35,6 +35,7 @@ function inputFor(guest: GuestKind, change: Partial<GuestInput>): GuestInput {
     mounts: [],
     user: { uid: 0, gid: 0 },
     cwd: "/",
+    ownsTree: false,
     ...change,
   };
 }

@@ -5,7 +5,6 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { guestDriver } from "../guest/index.ts";
-import type { GuestFile, HostFile } from "../guest/guest.ts";
 import { rootOf } from "../guest/root.ts";
 import { findNeeds } from "../host/program-needs.ts";
 import { type KernelFacts, checkKernel, inspectKernel } from "../image/elf.ts";
@@ -19,7 +18,16 @@ import { TripodError } from "../spec/errors.ts";
 import { type HostPath, type UntrustedPath, hostPath, untrustedPath } from "../spec/paths.ts";
 import { present } from "../spec/present.ts";
 import { resolveUser } from "../spec/users.ts";
-import type { Arch, Disk, GuestRoot, Machine, MonitorKind, Offer } from "../spec/values.ts";
+import type {
+  Arch,
+  Disk,
+  GuestFile,
+  GuestRoot,
+  HostFile,
+  Machine,
+  MonitorKind,
+  Offer,
+} from "../spec/values.ts";
 
 type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 

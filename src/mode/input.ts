@@ -1,6 +1,5 @@
 /** What both pure functions of a mode, `prepare` and `launch`, are given: all that was decided and found before anything is done. */
 
-import type { GuestFile, HostFile } from "../guest/guest.ts";
 import type { OciConfig } from "../spec/runtime.ts";
 import type { CgroupPath, HostPath } from "../spec/paths.ts";
 import type { Plan, Stdio } from "../spec/plan.ts";
@@ -9,7 +8,9 @@ import type { DnsConfig } from "../spec/resolv.ts";
 import type {
   BindNeed,
   Disk,
+  GuestFile,
   GuestRoot,
+  HostFile,
   Launch,
   Machine,
   MonitorKind,

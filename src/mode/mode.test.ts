@@ -219,6 +219,27 @@ test("a tree of the sandbox's own is made in the ground, before anything that li
   assert.ok(prepare(inputOf(linux)).steps.every((step) => step.do !== "overlay" && step.do !== "copy"));
 });
 
+test("name servers and our first process are put into the sandbox's own tree, before anything is bound", () => {
+  const share: UnikernelWorkload = {
+    ...linux,
+    root: { kind: "9p", path: hostPath(`${stateDir}/rootfs`), readonly: false },
+    tree: { lowers: [hostPath("/layers/a")], overlay: true },
+    args: ["/app"],
+    init: { path: hostPath("/bin/tripod-init"), sizeBytes: 5 },
+  };
+  const { steps } = launch(inputOf(share), dualStack).plan;
+  const begin = steps.flatMap((step) => ("at" in step ? [`${step.do} ${step.at}`] : [])).slice(0, 7);
+  assert.deepEqual(begin, [
+    "directory rootfs/etc",
+    "file rootfs/etc/resolv.conf",
+    "file rootfs/etc/hosts",
+    "file rootfs/etc/hostname",
+    "directory rootfs/.tripod",
+    "concat rootfs/.tripod/init",
+    "concat initrd",
+  ]);
+});
+
 const refused = (workload: UnikernelWorkload): void =>
   assert.throws(
     () => launch(inputOf(workload), dualStack),

@@ -56,6 +56,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
   launch: (input, workload, net) => {
     const boot = describe(input, workload, net);
     const { given, steps } = monitorBoot(input, boot);
+    const before = [...rootFileSteps(boot), ...steps];
     const launch = driverOf(workload).render({
       guest: workload.offer.guest,
       boot: given,
@@ -64,7 +65,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
       needs: workload.needs,
     });
     return {
-      plan: planOf(input, [...steps, ...launchSteps(input, workload, { boot, launch, net })]),
+      plan: planOf(input, [...before, ...launchSteps(input, workload, { boot, launch, net })]),
       launch,
     };
   },
@@ -140,6 +141,7 @@ function describe(input: ModeInput, workload: UnikernelWorkload, net: NetFacts |
     mounts: workload.mounts,
     user: workload.user,
     cwd: workload.cwd,
+    ownsTree: workload.tree !== undefined,
     ...present({ wished: workload.wished, files: workload.files, init: workload.init }),
   });
   return workload.vsock === undefined ? boot : { ...boot, vsock: workload.vsock };
@@ -151,19 +153,44 @@ const joinedInitrd = statePath("initrd");
 /** One file is given as it is; everything else is joined first. */
 function monitorBoot(
   input: ModeInput,
-  { initrd, ...boot }: GuestBoot,
+  boot: GuestBoot,
 ): { readonly given: MonitorBoot; readonly steps: readonly Step[] } {
+  const { initrd, rootFiles: _files, ...rest } = boot;
   const [part, second] = initrd;
-  if (part === undefined) return { given: boot, steps: [] };
-  if (second === undefined && "path" in part) return { given: { ...boot, initrd: part.path }, steps: [] };
+  if (part === undefined) return { given: rest, steps: [] };
+  if (second === undefined && "path" in part) return { given: { ...rest, initrd: part.path }, steps: [] };
   const parts = initrd.map((each) => ("path" in each ? { from: each.path } : each));
   return {
-    given: { ...boot, initrd: hostPathOf(input, joinedInitrd) },
+    given: { ...rest, initrd: hostPathOf(input, joinedInitrd) },
     steps: [{ do: "concat", at: joinedInitrd, parts, mode: 0o444 }],
   };
 }
 
+<<<<<<< HEAD
 const laterHooks = ["createContainer", "startContainer", "poststart", "poststop"] as const;
+=======
+/** Files for the guest's root, into the sandbox's own tree. */
+function rootFileSteps({ rootFiles }: GuestBoot): readonly Step[] {
+  const directories = new Set<string>();
+  return (rootFiles ?? []).flatMap(({ at, mode, content }): Step[] => {
+    const parts = at.split("/").slice(1, -1);
+    const above = parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+    const missing = above.filter((name) => !directories.has(name));
+    for (const name of missing) directories.add(name);
+    const file = statePath(`${treePath}${at}`);
+    return [
+      ...missing.map((name): Step => ({
+        do: "directory",
+        at: statePath(`${treePath}/${name}`),
+        mode: 0o755,
+      })),
+      typeof content === "string"
+        ? { do: "file", at: file, content, mode }
+        : { do: "concat", at: file, parts: [{ from: content.path }], mode },
+    ];
+  });
+}
+>>>>>>> e58fae5 (guest: name servers and our first process reach a shared root too, in a tree of the sandbox's own)
 
 interface Rendered {
   readonly boot: GuestBoot;

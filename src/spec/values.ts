@@ -183,6 +183,21 @@ export type RootKind = GuestRoot["kind"];
 /** One part of an initrd: a file of the host as it is, or bytes that we made. */
 export type InitrdPart = { readonly path: HostPath } | { readonly content: Base64 };
 
+/** A file of the host whose size was looked up, so that an archive's header can state it. */
+export interface HostFile {
+  readonly path: HostPath;
+  readonly sizeBytes: number;
+}
+
+/** A file that the guest finds in its root besides the image's own. */
+export interface GuestFile {
+  /** Absolute in the guest, clean. */
+  readonly at: string;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly content: Base64 | HostFile;
+}
+
 /** What a guest needs to boot, in nobody's command-line language. */
 export interface GuestBoot {
   readonly kernel: HostPath;
@@ -193,12 +208,14 @@ export interface GuestBoot {
   readonly disks: readonly Disk[];
   readonly nics: readonly Nic[];
   readonly shares: readonly Share[];
+  /** Put into the sandbox's own tree, which is the guest's root, before the monitor is started. */
+  readonly rootFiles?: readonly GuestFile[];
   /** A vsock to the host: the kernel's, or one that ends in the sockets of a directory. */
   readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
 }
 
 /** A described guest as a monitor is given it: its initrd lies in one file. */
-export type MonitorBoot = Omit<GuestBoot, "initrd"> & { readonly initrd?: HostPath };
+export type MonitorBoot = Omit<GuestBoot, "initrd" | "rootFiles"> & { readonly initrd?: HostPath };
 
 /** The size of the machine and how it is accelerated. */
 export interface Machine {

@@ -85,6 +85,7 @@ function boot(
     mounts: [],
     user: { uid: 1000, gid: 17 },
     cwd: "/srv",
+    ownsTree: false,
     ...change,
   });
   const file = join(dir, "joined");

@@ -3,8 +3,7 @@
  * every content begins on a boundary of 4 bytes. What lies on the host is not read: its header says its size, and it becomes a part of its own.
  */
 
-import type { InitrdPart } from "../../spec/values.ts";
-import type { HostFile } from "../guest.ts";
+import type { HostFile, InitrdPart } from "../../spec/values.ts";
 
 const alignment = 4;
 const directoryType = 0o040000;

@@ -6,10 +6,10 @@
 
 import { TripodError } from "../../spec/errors.ts";
 import { formatHosts, formatResolvConf } from "../../spec/resolv.ts";
-import type { InitrdPart, MonitorKind, Share } from "../../spec/values.ts";
+import type { GuestFile, InitrdPart, MonitorKind, Share } from "../../spec/values.ts";
 import { netmask4 } from "../boot-line.ts";
 import { bootLineOf, checkCarried } from "../carries.ts";
-import type { GuestDriver, GuestFile, GuestInput } from "../guest.ts";
+import type { GuestDriver, GuestInput } from "../guest.ts";
 import { isInSubnet, linksOf, servers4 } from "../network.ts";
 import { nicsOf } from "../nics.ts";
 import { argumentName, unsayable, variableName } from "../words.ts";
@@ -18,8 +18,8 @@ import { kernelWord } from "./line.ts";
 import { urunitConfig } from "./urunit.ts";
 
 const shareTag = "fs0";
-/** Where our first process lies in an initrd. */
-const ownInit = ".tripod/init";
+/** Where our first process lies. */
+const ownInit = "/.tripod/init";
 const configFile = "urunit.conf";
 /** The kernel shows the initrd that it was given here, when it is told to keep it. */
 const rawInitrd = "/sys/firmware/initrd";
@@ -55,6 +55,7 @@ export const linux: GuestDriver = {
         net,
       ),
       shares: sharesOf(input),
+      ...(isOwnTree(input) ? { rootFiles: filesOf(input, start) } : {}),
     };
   },
 };
@@ -82,8 +83,8 @@ function startOf(input: GuestInput): Start {
   if (program.includes("urunit"))
     return { program, args: rest.map(checkForUrunit), by: "urunit", config: configOf(input) };
   const isInit = initNames.test(program.slice(program.lastIndexOf("/") + 1));
-  if (init !== undefined && root.kind === "initrd" && !isInit)
-    return { program: `/${ownInit}`, args, by: "ours", config: configOf(input) };
+  if (init !== undefined && (root.kind === "initrd" || isOwnTree(input)) && !isInit)
+    return { program: ownInit, args, by: "ours", config: configOf(input) };
   if (mounts.length > 0)
     throw new TripodError("no-fit", `${program} is no first process that mounts disks`, {
       hint: "build the image with urunit as its first program",
@@ -115,14 +116,25 @@ function configOf({ env, user, cwd, mounts, root, monitor }: GuestInput): string
   });
 }
 
-function initrdOf(input: GuestInput, { by, config }: Start): readonly InitrdPart[] {
-  const { root, init } = input;
+const isOwnTree = ({ root, ownsTree }: GuestInput): boolean =>
+  ownsTree && (root.kind === "9p" || root.kind === "virtiofs");
+
+/** What is added to the image's root. */
+function filesOf(input: GuestInput, { by }: Start): readonly GuestFile[] {
+  const { init } = input;
+  return [
+    ...etcOf(input),
+    ...(by === "ours" && init !== undefined ? [{ at: ownInit, mode: 0o755, content: init }] : []),
+  ];
+}
+
+function initrdOf(input: GuestInput, start: Start): readonly InitrdPart[] {
+  const { root } = input;
+  const { config } = start;
   if (root.kind !== "initrd")
     return config === undefined ? [] : [{ content: Buffer.from(config).toString("base64") }];
-  const members: Member[] = etcOf(input).map(memberOf);
+  const members: Member[] = filesOf(input, start).map(memberOf);
   if (config !== undefined) members.push({ name: configFile, mode: 0o400, content: Buffer.from(config) });
-  if (by === "ours" && init !== undefined)
-    members.push({ name: ".tripod", mode: 0o755 }, { name: ownInit, mode: 0o755, content: init });
   const image = { path: root.path };
   // Later members replace earlier ones of their name. They follow the directories that they lie in, which an image may have left out.
   return members.length === 0 ? [image] : [image, ...archive(withDirectories(members))];
@@ -135,7 +147,7 @@ const memberOf = ({ at, mode, content }: GuestFile): Member => ({
 });
 
 function withDirectories(members: readonly Member[]): readonly Member[] {
-  const made = new Set(members.filter(({ content }) => content === undefined).map(({ name }) => name));
+  const made = new Set<string>();
   return members.flatMap((member) => {
     const parts = member.name.split("/").slice(0, -1);
     const above = parts.map((_, index) => parts.slice(0, index + 1).join("/"));
