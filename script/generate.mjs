@@ -244,13 +244,13 @@ function supportPage() {
     "else is refused. A value that a guest's boot line cannot carry is refused with its name, never cut or changed. Where the user is *no*, the guest knows",
     "but one. An image's own `dev.tripod.boot-line` goes before all of it.",
     "",
-    "| Guest | Arguments | Variables | User | IPv6 | Name servers | Network devices | Mounts from disks | Longest boot line | Least memory |",
-    "|---|---|---|---|---|---|---|---|---|---|",
+    "| Guest | Arguments | Variables | User | IPv6 | Name servers | Network devices | Disks | Mounts from disks | Longest boot line | Least memory |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
     ...guests.map(({ kind, carries, fileSystems, maxBootLineBytes, minMemoryBytes }) => {
-      const { args, env, user, ipv6, dns, nics } = carries;
+      const { args, env, user, ipv6, dns, nics, disks } = carries;
       const words = [args, env, user, ipv6, dns].map(yesNo).join(" | ");
       const least = minMemoryBytes === undefined ? "" : exactSize(minMemoryBytes);
-      return `| ${code(kind)} | ${words} | ${nics} | ${fileSystems.join(", ") || "none"} | ${maxBootLineBytes} bytes | ${least} |`;
+      return `| ${code(kind)} | ${words} | ${nics} | ${disks} | ${fileSystems.join(", ") || "none"} | ${maxBootLineBytes} bytes | ${least} |`;
     }),
     "",
   ];

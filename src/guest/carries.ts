@@ -8,7 +8,7 @@ import { linksOf } from "./network.ts";
 
 /**
  * Refuses what a guest of this kind cannot have: arguments and variables that were asked for (`usage`), a network of more interfaces or of a family that it
- * does not speak (`network-failed`), a kind of root (`no-fit`).
+ * does not speak (`network-failed`), a kind of root and disks (`no-fit`).
  */
 export function checkCarried({ kind, carries, roots }: GuestDriver, input: GuestInput): void {
   const { offer, wished, net, root } = input;
@@ -26,6 +26,14 @@ export function checkCarried({ kind, carries, roots }: GuestDriver, input: Guest
   }
   if (!roots.includes(root.kind))
     throw new TripodError("no-fit", `${kind} guests cannot have their root on ${root.kind}`);
+  const disks = input.mounts.length + input.disks.length + (root.kind === "disk" ? 1 : 0);
+  if (disks > carries.disks)
+    throw new TripodError(
+      "no-fit",
+      carries.disks === 0
+        ? `${kind} guests have no disks, yet ${disks} would be needed`
+        : `${kind} guests have at most ${carries.disks === 1 ? "one disk" : `${carries.disks} disks`}, yet ${disks} would be needed`,
+    );
   const links = linksOf(net);
   if (links.length > carries.nics)
     throw new TripodError(

@@ -70,6 +70,8 @@ export interface GuestDriver {
     readonly dns: boolean;
     /** How many network devices it can have. */
     readonly nics: number;
+    /** How many disks it can have, its root among them. */
+    readonly disks: number;
     /** Whom the workload runs as; false: there is but one user. */
     readonly user: boolean;
   };

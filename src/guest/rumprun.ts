@@ -16,14 +16,12 @@ export const rumprun: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "disk"],
   fileSystems: ["ext2"],
-  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1, user: false },
+  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1, disks: 1, user: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 8191,
   boot: (input) => {
     checkCarried(rumprun, input);
     const devices = named(input, defaults);
-    if (devices.disks.length > 1)
-      throw new TripodError("no-fit", `rumprun guests have one disk, ${devices.disks.length} are given`);
     return {
       kernel: input.kernel,
       initrd: [],

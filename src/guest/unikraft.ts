@@ -19,7 +19,7 @@ export const unikraft: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "initrd", "9p"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4, user: false },
+  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4, disks: 0, user: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047 - 8 * 48,
   boot: (input) => {
@@ -29,7 +29,7 @@ export const unikraft: GuestDriver = {
       kernel: input.kernel,
       initrd: root.kind === "initrd" ? [{ path: root.path }] : [],
       bootLine: bootLineOf(unikraft, input, () => words(input)),
-      disks: input.disks,
+      disks: [],
       nics: nicsOf(
         linksOf(net).map(({ name }) => name),
         net,

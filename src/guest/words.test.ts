@@ -200,6 +200,7 @@ test("Linux: no program, a name that the kernel keeps to itself, and what urunit
   refuses("linux", { args: ["/urunit", "/app"], env: ["A=1\n2"] }, /the variable "A" has a line break/);
   refuses("linux", { args: ["/urunit", "/app"], cwd: "srv" }, /working directory/);
   const mounts = [{ disk: { name: "vol0", path: hostPath("/v"), readonly: false }, at: "/srv" }];
+  refuses("unikraft", { mounts }, /unikraft guests have no disks, yet 1 would be needed/, "no-fit");
   refuses("linux", { args: ["/sbin/init"], mounts }, /no first process that mounts disks/, "no-fit");
 });
 

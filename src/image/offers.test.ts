@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { type Annotations, type Descriptor, mediaTypes } from "../spec/oci.ts";
 import { type OfferSource, readOffers } from "./offers.ts";
+import { guestDriver } from "../guest/index.ts";
+import { TripodError } from "../spec/errors.ts";
+import { dualStack } from "../spec/fixtures.ts";
+import { hostPath } from "../spec/paths.ts";
 import { everyEntry, runnableOn } from "./platform.ts";
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");
@@ -210,5 +215,67 @@ test("an accelerator is asked for by the run, never by the image", () => {
   assert.deepEqual(
     unikernelOf(source("linux/amd64", { labels: urunc("linux", "qemu") }), accelerator).vaccel,
     { port: 2048 },
+  );
+});
+
+test("property: whatever metadata says, it ends in a described guest, a reason or an error of ours", () => {
+  const value = fc.oneof(
+    fc.constantFrom(
+      "",
+      " ",
+      "..",
+      "a b",
+      "it's",
+      '"q"',
+      "a\nb",
+      "a\0b",
+      "/",
+      "-x",
+      "true",
+      "/disk",
+      "{args}",
+      "\ud800",
+    ),
+    fc.string({ maxLength: 20 }),
+    fc.constant("x".repeat(100_000)),
+  );
+  const keys =
+    "initrd cmdline unikernelVersion block blkMntPoint mountRootfs useDMBlock solo5NetDev solo5BlkDev binary";
+  const types = fc.constantFrom("linux", "unikraft", "rumprun", "mirage", "mewz", "hermit");
+  const given = fc.dictionary(fc.constantFrom(...keys.split(" ")), value, { maxKeys: 4 });
+  fc.assert(
+    fc.property(types, given, (type, values) => {
+      const labels = urunc(
+        type,
+        "qemu",
+        Object.fromEntries(Object.entries(values).map(([k, v]) => [key(k), v])),
+      );
+      try {
+        const [offer] = readOffers([source("linux/amd64", { labels })]).offers;
+        if (offer?.mode !== "unikernel") return;
+        const boot = guestDriver(offer.guest)?.boot({
+          offer,
+          kernel: hostPath("/k"),
+          root: offer.initrd === undefined ? { kind: "none" } : { kind: "initrd", path: hostPath("/i") },
+          args: offer.args ?? ["/app"],
+          env: ["PATH=/bin"],
+          hostname: "web",
+          monitor: "qemu",
+          net: dualStack,
+          netDevices: offer.netDevices ?? [],
+          blockDevices: offer.blockDevices ?? [],
+          disks: [],
+          mounts: [],
+          user: { uid: 0, gid: 0 },
+          cwd: "/",
+          ownsTree: false,
+        });
+        assert.doesNotMatch(boot?.bootLine ?? "", /[\n\0]/);
+      } catch (error) {
+        assert.ok(error instanceof TripodError, String(error));
+        assert.notEqual(error.code, "bug");
+        assert.ok(error.message.length < 600);
+      }
+    }),
   );
 });

@@ -51,6 +51,8 @@ export interface UnikernelSource {
   readonly readonlyRoot?: boolean;
   /** The block device that the whole root file system lies on, where it is this sandbox's alone, with its file system. */
   readonly snapshot?: { readonly device: HostPath; readonly fileSystem: string };
+  /** Block devices of the host that the guest mounts besides; names of at most 9 bytes, which become serial numbers. */
+  readonly mounts?: readonly { readonly disk: Disk; readonly at: string }[];
   readonly args: readonly string[];
   readonly env: readonly string[];
   readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
@@ -98,7 +100,7 @@ export async function unikernelWorkload(source: UnikernelSource): Promise<Uniker
     netDevices: facts?.solo5?.netDevices ?? offer.netDevices ?? [],
     blockDevices: facts?.solo5?.blockDevices ?? offer.blockDevices ?? [],
     disks: [],
-    mounts,
+    mounts: [...mounts, ...(source.mounts ?? [])],
     user: userOf(source),
     cwd: source.cwd === "" ? "/" : source.cwd,
     ...present({

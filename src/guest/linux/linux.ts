@@ -34,7 +34,7 @@ export const linux: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["initrd", "disk", "virtiofs", "9p", "none"],
   fileSystems: ["ext4", "ext3", "ext2"],
-  carries: { args: true, env: true, ipv6: false, dns: true, nics: 1, user: true },
+  carries: { args: true, env: true, ipv6: false, dns: true, nics: 1, disks: 8, user: true },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047 - 8 * 48,
   boot: (input) => {
