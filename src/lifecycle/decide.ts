@@ -57,7 +57,7 @@ export async function decide(
 }
 
 /** Whether the guest can have its root where the image says, by this monitor. Whatever lies in our store is no disk of its own. */
-function againstRoot(offer: UnikernelOffer, { shares }: MonitorFeatures): string | undefined {
+export function againstRoot(offer: UnikernelOffer, { shares }: MonitorFeatures): string | undefined {
   const guest = guestDriver(offer.guest);
   const choice = guest === undefined ? undefined : rootOf({ offer, guest, shares });
   return choice !== undefined && "because" in choice ? choice.because : undefined;

@@ -15,7 +15,8 @@ import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
 import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
-import type { EngineGround, ModeDriver, ModeInput, OciHook, UnikernelWorkload } from "./input.ts";
+import { groundHooks, launchHooks, namespacesStep } from "./engine.ts";
+import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
 
 /** The private root is a tmpfs of mount points and small files. */
 const rootBytes = 1024 * 1024;
@@ -36,21 +37,9 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
           memoryBytes: workload.machine.memoryBytes + driverOf(workload).overheadBytes(workload.machine),
         },
       },
-<<<<<<< HEAD
       namespacesStep(input),
-      ...(input.engine === undefined
-        ? networkSteps(input)
-        : hookSteps(input.engine, ["prestart", "createRuntime"])),
-=======
-      {
-        do: "namespaces",
-        make: ["network", "mount", "pid", "ipc", "uts", "cgroup"],
-        join: [],
-        hostname: input.hostname,
-      },
-      ...networkSteps(input),
+      ...(input.engine === undefined ? networkSteps(input) : groundHooks(input.engine)),
       ...treeSteps(workload),
->>>>>>> eed4186 (lifecycle: a unikernel's root is decided from what image, guest and monitor can, and its files come from any list of directories)
       { do: "root", sizeBytes: rootBytes },
     ]),
   launch: (input, workload, net) => {
@@ -71,48 +60,11 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
   },
 };
 
-<<<<<<< HEAD
-/** All new, but for a network namespace that an engine has made. */
-function namespacesStep({ engine, hostname }: ModeInput): Step {
-  const joined = engine?.networkNamespace;
-  const own = ["mount", "pid", "ipc", "uts", "cgroup"] as const;
-  return {
-    do: "namespaces",
-    make: joined === undefined ? ["network", ...own] : own,
-    join: joined === undefined ? [] : [{ kind: "network", path: joined }],
-    hostname,
-  };
-}
-
-/** Where hooks of a time run, and when (runtime-spec, config.md, POSIX-platform hooks). */
-const hookRules = {
-  prestart: { when: "now", where: "runtime" },
-  createRuntime: { when: "now", where: "runtime" },
-  createContainer: { when: "now", where: "container" },
-  startContainer: { when: "start", where: "container" },
-  poststart: { when: "poststart", where: "runtime" },
-  poststop: { when: "poststop", where: "runtime" },
-} as const satisfies Record<OciHook["time"], unknown>;
-
-const hookSteps = ({ hooks, hookState }: EngineGround, times: readonly OciHook["time"][]): Step[] =>
-  hooks
-    .filter(({ time }) => times.includes(time))
-    .map(({ time, path, args, env, timeoutMs }) => ({
-      do: "hook",
-      ...hookRules[time],
-      path,
-      argv: args,
-      env,
-      timeoutMs,
-      state: Buffer.from(hookState).toString("base64"),
-    }));
-=======
 /** Where the tree of a workload lies. */
 export const treePath = statePath("rootfs");
 
 const treeSteps = ({ tree }: UnikernelWorkload): Step[] =>
   tree === undefined ? [] : [{ do: tree.overlay ? "overlay" : "copy", lowers: tree.lowers, at: treePath }];
->>>>>>> eed4186 (lifecycle: a unikernel's root is decided from what image, guest and monitor can, and its files come from any list of directories)
 
 function driverOf({ monitor, program }: UnikernelWorkload): MonitorDriver {
   const driver = monitorDriver(monitor, program);
@@ -166,9 +118,6 @@ function monitorBoot(
   };
 }
 
-<<<<<<< HEAD
-const laterHooks = ["createContainer", "startContainer", "poststart", "poststop"] as const;
-=======
 /** Files for the guest's root, into the sandbox's own tree. */
 function rootFileSteps({ rootFiles }: GuestBoot): readonly Step[] {
   const directories = new Set<string>();
@@ -190,7 +139,6 @@ function rootFileSteps({ rootFiles }: GuestBoot): readonly Step[] {
     ];
   });
 }
->>>>>>> e58fae5 (guest: name servers and our first process reach a shared root too, in a tree of the sandbox's own)
 
 interface Rendered {
   readonly boot: GuestBoot;
@@ -201,7 +149,7 @@ interface Rendered {
 function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered: Rendered): Step[] {
   const { boot, launch, net } = rendered;
   const { engine } = input;
-  const hooks = engine === undefined ? [] : hookSteps(engine, laterHooks);
+  const hooks = engine === undefined ? [] : launchHooks(engine);
   const taps = boot.nics.map((nic, index): Step => {
     const redirect = net?.interfaces[index]?.name;
     return {

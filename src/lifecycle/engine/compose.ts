@@ -1,7 +1,9 @@
 /** From an engine's bundle and a decision to what the pure functions of the unikernel mode are given. */
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { posix } from "node:path";
+import { guestDriver } from "../../guest/index.ts";
 import type { NodeFacts } from "../../host/facts/facts.ts";
 import { hostDns } from "../../host/resolver.ts";
 import type { ModeInput } from "../../mode/input.ts";
@@ -9,11 +11,13 @@ import { mebibyte } from "../../monitor/monitor.ts";
 import type { CreateRequest } from "../../spec/brain.ts";
 import type { EngineConfig } from "../../spec/engine-config.ts";
 import { TripodError } from "../../spec/errors.ts";
+import { present } from "../../spec/present.ts";
+import { hostPath } from "../../spec/paths.ts";
 import type { Credentials, Stdio } from "../../spec/plan.ts";
 import { type DnsConfig, parseResolvConf } from "../../spec/resolv.ts";
-import type { FittingVerdict, MonitorKind, Offer, SandboxFile } from "../../spec/values.ts";
-import { composeGuest } from "../compose.ts";
+import type { FittingVerdict, GuestFile, MonitorKind, Offer, SandboxFile } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
+import { unikernelWorkload } from "../unikernel.ts";
 import type { Bundle } from "./bundle.ts";
 import { groundOf, limitsOf } from "./ground.ts";
 
@@ -40,6 +44,9 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
   if (chosen.offer.mode !== "unikernel" || rootfs === undefined)
     throw new TripodError("bundle-invalid", `${bundle.dir}/config.json: root is missing`);
   const { offer } = chosen;
+  const monitor = chosen.by as MonitorKind;
+  const program = facts.monitors[monitor];
+  if ("missing" in program) throw new TripodError("monitor-missing", `${monitor}: ${program.missing}`);
   const hostname = config.hostname || request.id.slice(0, 12);
   const sandbox = sandboxOf(composition, offer);
   return {
@@ -50,16 +57,28 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
     hostDns: dnsOf(config),
     stdio: stdioOf(config, request),
     engine: groundOf(bundle, request),
-    workload: await composeGuest({
+    workload: await unikernelWorkload({
       offer,
-      chosen,
-      facts,
-      sandbox,
+      monitor,
+      program: program.path,
+      machine: {
+        arch: offer.arch,
+        memoryBytes: sandbox.memoryBytes,
+        vcpus: sandbox.vcpus,
+        kvm: chosen.speed === "hardware",
+      },
+      arch: facts.arch,
       subject: `the bundle ${bundle.dir}`,
       lowers: [rootfs],
+      tree: rootfs,
+      readonlyRoot: config.root?.readonly === true,
+      args: sandbox.command,
       env: config.process?.env ?? [],
       cwd: config.process?.cwd ?? "/",
       user: { uid: config.process?.user?.uid ?? 0, gid: config.process?.user?.gid ?? 0 },
+      files: boundFiles(config),
+      allowVaccel: context.config.accelerator.vaccel,
+      ...present({ init: context.programs.init }),
     }),
   };
 
@@ -85,7 +104,12 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
       network: "engine",
       limits: limitsOf(config),
       memoryBytes:
-        limit > 0 ? limit : Math.max(own?.defaultMemoryBytes ?? defaultGuestBytes, minMemoryBytes ?? 0),
+        limit > 0
+          ? limit
+          : Math.max(
+              own?.defaultMemoryBytes ?? guestDriver(offer.guest)?.usualMemoryBytes ?? defaultGuestBytes,
+              minMemoryBytes ?? 0,
+            ),
       vcpus: vcpusOf(config, chosen.by, own?.defaultVcpus ?? 1, facts.cpus),
       credentials: credentialsOf(config, request.id),
       labels: {},
@@ -140,6 +164,22 @@ function stdioOf(config: EngineConfig, { console }: CreateRequest): Stdio {
     stdin: "engine",
     tee: false,
   };
+}
+
+/** Bytes of a file that an engine binds over the image's, as far as a guest is given it: configurations and secrets, not data. */
+const maxBoundBytes = 1 << 20;
+
+/** Files that the engine binds into the root (name servers, hosts, secrets), for guests whose root is made anew. */
+function boundFiles(config: EngineConfig): GuestFile[] {
+  return (config.mounts ?? []).flatMap(({ destination, source, options, type }) => {
+    const isBind =
+      type === "bind" || options?.some((option) => option === "bind" || option === "rbind") === true;
+    const at = posix.normalize(destination);
+    if (!isBind || !source?.startsWith("/") || !at.startsWith("/") || at.endsWith("/")) return [];
+    const stat = statSync(source, { throwIfNoEntry: false });
+    if (stat?.isFile() !== true || stat.size > maxBoundBytes) return [];
+    return [{ at, mode: stat.mode & 0o777, content: { path: hostPath(source), sizeBytes: stat.size } }];
+  });
 }
 
 const maxResolvBytes = 65_536;

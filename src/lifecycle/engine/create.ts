@@ -16,6 +16,7 @@ import { TripodError } from "../../spec/errors.ts";
 import type { Decision, FittingVerdict, Wish } from "../../spec/values.ts";
 import { monitorKinds } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
+import { againstRoot } from "../decide.ts";
 import { type Bundle, imageNameOf, offersOfBundle, readBundle } from "./bundle.ts";
 import { composeBundle } from "./compose.ts";
 import { delegationOf } from "./delegate.ts";
@@ -118,6 +119,7 @@ function decisionOf(
     wish,
     policy: context.config.policy,
     supports: supportsOf(facts.monitors),
+    againstRoot,
   });
   return { decision, wish };
 }
