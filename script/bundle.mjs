@@ -7,6 +7,7 @@ import { build } from "esbuild";
 const programs = [
   { source: "src/cli/main.ts", name: "tripod" },
   { source: "src/cli/runtime/main.ts", name: "runtime" },
+  { source: "src/cli/daemon.ts", name: "tripodd" },
 ];
 
 mkdirSync("build/bundle", { recursive: true });

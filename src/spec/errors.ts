@@ -172,6 +172,12 @@ export const errorTable = {
     "The warden ended without an answer.",
     "tripod rm -f what is left of the sandbox, then try again; --debug tells more",
   ),
+  "daemon-running": entry(
+    "user",
+    125,
+    "A tripodd serves this root already.",
+    "stop it first, or give another --root",
+  ),
   "not-root": entry("user", 125, "The command needs root.", "run it as root: sudo tripod …"),
   "setup-missing": entry(
     "user",

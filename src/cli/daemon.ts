@@ -1,0 +1,83 @@
+/** The entry of `tripodd`. */
+
+import { loadConfig } from "../host/config-file.ts";
+import { startDaemon } from "../daemon/daemon.ts";
+import { type Context, installationTree, programsOf, rootsOf } from "../lifecycle/context.ts";
+import { TripodError } from "../spec/errors.ts";
+
+const help = `tripodd: the brain of this node's sandboxes, for tripod-runtime
+
+Usage: tripodd [--root DIR] [--config FILE]
+
+  --root DIR     directory for all state (TRIPOD_ROOT); default: /run/tripod and /var/lib/tripod
+  --config FILE  configuration (TRIPOD_CONFIG); default: /etc/tripod/config.toml
+
+HUP reads the configuration anew. TERM ends it when the sandboxes that are just being created are; those that run never notice.
+`;
+
+interface Options {
+  readonly root: string | undefined;
+  readonly config: string | undefined;
+}
+
+function optionsOf(argv: readonly string[]): Options | undefined {
+  const options: { root?: string; config?: string } = {};
+  for (let at = 0; at < argv.length; at++) {
+    const [name, inline] = (argv[at] ?? "").split(/=(.*)/s, 2);
+    if (name === "--help" || name === "-h") return undefined;
+    if (name !== "--root" && name !== "--config")
+      throw new TripodError("usage", `tripodd knows no ${JSON.stringify(argv[at])}`, {
+        hint: "tripodd --help",
+      });
+    const value = inline ?? argv[++at];
+    if (value === undefined || value === "")
+      throw new TripodError("usage", `${name} needs a value`, { hint: "tripodd --help" });
+    options[name === "--root" ? "root" : "config"] = value;
+  }
+  return {
+    root: options.root ?? process.env["TRIPOD_ROOT"],
+    config: options.config ?? process.env["TRIPOD_CONFIG"],
+  };
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = optionsOf(argv);
+  if (options === undefined) {
+    process.stdout.write(help);
+    return;
+  }
+  const tree = installationTree();
+  const open = async (): Promise<Context> => ({
+    roots: rootsOf(options.root),
+    namespace: "engine",
+    config: await loadConfig(options.config),
+    programs: programsOf(tree),
+    tree,
+  });
+  const daemon = await startDaemon(open);
+  note(`answers on ${daemon.socket}`);
+  process.on("SIGHUP", () => {
+    daemon.reload().then(
+      () => note("the configuration was read anew"),
+      (error: unknown) => note(`the configuration stays as it was: ${told(error)}`),
+    );
+  });
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  });
+  await daemon.close();
+}
+
+const note = (text: string): void => {
+  process.stderr.write(`tripodd: ${text}\n`);
+};
+const told = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+void main(process.argv.slice(2)).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    note(told(error));
+    if (error instanceof TripodError) process.stderr.write(`hint: ${error.hint}\n`);
+    process.exit(error instanceof TripodError ? error.exit : 1);
+  },
+);

@@ -1,0 +1,96 @@
+/**
+ * tripodd: the brain that waits. It holds what a decision needs (the code, the configuration, the node's facts) and answers `tripod-runtime create` on
+ * `<run>/tripodd.sock` in the words of `spec/brain.ts`. It holds nothing of any sandbox: it may be killed and restarted at any moment, a conversation that it
+ * leaves is undone by the warden, and where it does not answer a Node is started for the one conversation.
+ */
+
+import { chmodSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { type Server, type Socket, connect, createServer } from "node:net";
+import { join } from "node:path";
+import { gatherFacts } from "../host/facts/facts.ts";
+import { stateError } from "../host/state-error.ts";
+import type { Context } from "../lifecycle/context.ts";
+import { converse } from "../lifecycle/engine/create.ts";
+import { TripodError } from "../spec/errors.ts";
+
+/** Conversations at once; more wait in the kernel's queue. */
+const maxConversations = 256;
+/** How long conversations that go on may take once the daemon is to end. */
+const drainMs = 10_000;
+
+export interface Daemon {
+  readonly socket: string;
+  /** Reads the configuration anew for the conversations that begin from now on. Throws what the reading throws; the old one then stays. */
+  readonly reload: () => Promise<void>;
+  /** Takes no more conversations and resolves when the last has ended or its time is up. */
+  readonly close: () => Promise<void>;
+}
+
+/** Starts it: probes the machine, then listens. Throws `daemon-running`, `state-unwritable`. `open` reads the configuration. */
+export async function startDaemon(open: () => Promise<Context>): Promise<Daemon> {
+  let context = await open();
+  const { run } = context.roots;
+  const socket = join(run, "tripodd.sock");
+  try {
+    mkdirSync(run, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw stateError(error, `${run} cannot be made`);
+  }
+  if (await isAnswered(socket))
+    throw new TripodError("daemon-running", `another tripodd answers on ${socket}`);
+  // Before the first caller comes: what is probed is kept on disk, and read from there.
+  await gatherFacts(context);
+  const open_ = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (stream) => {
+    open_.add(stream);
+    stream.once("close", () => open_.delete(stream));
+    stream.on("error", () => stream.destroy());
+    void converse(stream, context).then(() => stream.end());
+  });
+  server.maxConnections = maxConversations;
+  await listen(server, socket, run);
+  return {
+    socket,
+    reload: async () => {
+      context = await open();
+      await gatherFacts(context);
+    },
+    close: async () => {
+      rmSync(socket, { force: true });
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const late = setTimeout(() => {
+        for (const stream of open_) stream.destroy();
+      }, drainMs);
+      await closed;
+      clearTimeout(late);
+    },
+  };
+}
+
+function isAnswered(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const stream = connect({ path: socket });
+    const settle = (answer: boolean) => (): void => {
+      stream.destroy();
+      resolve(answer);
+    };
+    stream.once("connect", settle(true)).once("error", settle(false));
+  });
+}
+
+/** Listens under a name of its own first, so that nobody meets a socket that is not ready or open to others; it then takes the place of a dead daemon's. */
+async function listen(server: Server, socket: string, run: string): Promise<void> {
+  const aside = join(run, `.tripodd-${process.pid}.sock`);
+  rmSync(aside, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(aside, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  }).catch((error: unknown) => {
+    throw stateError(error, `the socket ${socket} cannot be made`);
+  });
+  chmodSync(aside, 0o600);
+  renameSync(aside, socket);
+}
