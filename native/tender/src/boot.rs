@@ -6,6 +6,9 @@ use crate::failure::{Failure, Result};
 use crate::manifest::Manifest;
 use crate::memory::GuestMemory;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Bytes of the area for the guest's command line, the closing NUL included.
@@ -26,6 +29,19 @@ pub struct Launch<'a> {
     pub memory_size: u64,
     /// Makes heap and stack executable (`--x-exec-heap`).
     pub executable_heap: bool,
+    /// Where our starter waits for a line before it takes the guest for started.
+    pub ready: Option<RawFd>,
+}
+
+impl Launch<'_> {
+    /// Says that all is ready and lets go of the descriptor: the guest never has it. The last of the tender's own work before its filter.
+    pub fn say_ready(&self) -> Result<()> {
+        let Some(fd) = self.ready else { return Ok(()) };
+        // SAFETY: open, and given to us for this alone.
+        let mut file = unsafe { File::from_raw_fd(fd) };
+        file.write_all(b"ready\n")
+            .map_err(|error| Failure::system("Could not say that the guest is ready", &error))
+    }
 }
 
 /// The arguments after KERNEL joined by single spaces, with the closing NUL.

@@ -105,6 +105,7 @@ fn run(
         command_line: &command_line,
         memory_size,
         executable_heap: settings.executable_heap,
+        ready: settings.ready,
     };
     match image.target {
         Target::Spt => {

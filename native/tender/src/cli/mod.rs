@@ -61,6 +61,7 @@ ARGS are optional arguments passed to the unikernel.
 Core options:
   [ --mem=512 ] (guest memory in MB)
   [ --kvm=@FD ] (use an open /dev/kvm; hvt only)
+  [ --ready=@FD ] (write a line there when the guest is about to begin)
   [ --x-exec-heap ] (make the heap executable; spt only, dangerous)
     --help (display this help)
     --version (display version information)

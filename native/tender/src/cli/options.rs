@@ -19,6 +19,8 @@ pub struct Settings {
     pub executable_heap: bool,
     /// An open /dev/kvm in place of ours.
     pub kvm: Option<RawFd>,
+    /// Where a line is written when all is ready for the guest.
+    pub ready: Option<RawFd>,
     /// One for each entry of the manifest.
     pub devices: Vec<Device>,
 }
@@ -47,6 +49,7 @@ struct Interpreter<'a> {
     memory_mib: u64,
     executable_heap: bool,
     kvm: Option<RawFd>,
+    ready: Option<RawFd>,
     wishes: Vec<Wish>,
 }
 
@@ -58,6 +61,7 @@ pub fn interpret(options: &[&OsStr], target: Target, manifest: &Manifest) -> Res
         memory_mib: DEFAULT_MEMORY,
         executable_heap: false,
         kvm: None,
+        ready: None,
         wishes: manifest.devices.iter().map(|_| Wish::default()).collect(),
     };
     for option in options {
@@ -73,12 +77,14 @@ pub fn interpret(options: &[&OsStr], target: Target, manifest: &Manifest) -> Res
         memory_mib,
         executable_heap,
         kvm,
+        ready,
         ..
     } = interpreter;
     Ok(Settings {
         memory_mib,
         executable_heap,
         kvm,
+        ready,
         devices,
     })
 }
@@ -110,6 +116,9 @@ impl Interpreter<'_> {
             }
             "--kvm" if self.target == Target::Hvt => {
                 self.kvm = Some(kvm_fd(value).map_err(|failure| Some(failure.0))?);
+            }
+            "--ready" => {
+                self.ready = Some(given_fd(name, value).map_err(|failure| Some(failure.0))?);
             }
             _ => return Err(None),
         }
@@ -165,9 +174,14 @@ fn memory(text: &str) -> Option<u64> {
 
 /// The descriptor of `--kvm=@FD`.
 pub fn kvm_fd(value: &str) -> Result<RawFd, Failure> {
+    given_fd("--kvm", value)
+}
+
+/// The descriptor of `OPTION=@FD`.
+fn given_fd(option: &str, value: &str) -> Result<RawFd, Failure> {
     let number = value
         .strip_prefix('@')
-        .ok_or_else(|| Failure::new("Malformed argument to --kvm"))?;
+        .ok_or_else(|| Failure::new(format!("Malformed argument to {option}")))?;
     crate::devices::inherited_fd(number)
 }
 

@@ -53,6 +53,7 @@ pub fn run(launch: &Launch, program: &str, kvm: Option<RawFd>) -> Result<Infalli
     let mut calls = calls::Calls::new(memory, launch.devices);
     let filter = filter::program(launch.devices, &machine.vcpu)?;
     let program = console::Name::new(program);
+    launch.say_ready()?;
     filter::install(&filter)?;
     run::run(&mut machine.vcpu, &mut calls, &program)
 }

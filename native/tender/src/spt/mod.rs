@@ -29,6 +29,7 @@ pub fn run(launch: &Launch) -> Result<Infallible> {
     let wait = wait::set_up(launch.devices)?;
     write_boot_info(launch, &mut memory, &wait)?;
     let filter = filter::program(launch.devices, &wait)?;
+    launch.say_ready()?;
     filter::install(&filter)?;
     // SAFETY: the entry point lies in guest memory, where the image is loaded and the stack is mapped; the filter and
     // the page protections hold whatever the guest does from here. Nothing of ours runs any more.

@@ -164,7 +164,13 @@ impl Server {
                 .map_err(|error| error.with_code("exec-failed")),
             None => Err(Error::not_allowed("nothing was launched")),
         };
-        result.map_err(|error| self.failed_by(classify(error)))?;
+        if let Err(error) = result {
+            // Its last words tell why.
+            if let Some(streams) = &mut self.session.streams {
+                streams.drain();
+            }
+            return Err(self.failed_by(classify(error)));
+        }
         self.status = Status::Running;
         self.started_at = Some(clock::now());
         // The program runs: a state that cannot be written does not make it not run.
