@@ -1,4 +1,4 @@
-//! Time from the processor's time stamp counter.
+//! Time from the processor's counter.
 
 /// Microseconds that have passed since the clock was made, from a counter of constant frequency.
 pub struct CounterClock {
@@ -27,11 +27,22 @@ impl CounterClock {
     }
 }
 
-/// Reads the counter.
-#[cfg(any(feature = "hvt", feature = "pvh"))]
+/// Reads the time stamp counter.
+#[cfg(all(target_arch = "x86_64", any(feature = "hvt", feature = "kernel")))]
 pub fn read_counter() -> u64 {
     // SAFETY: RDTSC reads a register and is allowed in ring 0, where these guests run.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Reads the virtual counter.
+#[cfg(all(target_arch = "aarch64", any(feature = "hvt", feature = "kernel")))]
+pub fn read_counter() -> u64 {
+    let count;
+    // SAFETY: reads a register. The barrier keeps the processor from reading it too early.
+    unsafe {
+        core::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack, preserves_flags))
+    };
+    count
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Where a PVH kernel's devices are: the monitor says it on the command line.
+//! Where a kernel's devices are; on x86-64 the monitor says it on the command line.
 
 use core::str;
 
 /// The places beyond are not mapped: 4 GiB less the last page.
 const END: usize = 0xffff_f000;
 
-/// A device's registers and interrupt line, as `virtio_mmio.device=4K@0xc0001000:5` says.
+/// A device's registers and interrupt line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Place {
     pub base: usize,
     pub line: u32,
 }
 
-/// The virtio devices that the command line names, in its order. Words that are malformed are left out.
+/// The virtio devices that the command line names by `virtio_mmio.device=4K@0xc0001000:5`, in its order. Words that are malformed are left out.
 pub fn virtio_places(line: &[u8]) -> impl Iterator<Item = Place> {
     line.split(u8::is_ascii_whitespace).filter_map(|word| {
         let value = str::from_utf8(word).ok()?.strip_prefix("virtio_mmio.device=")?;

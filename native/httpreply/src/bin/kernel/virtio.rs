@@ -6,7 +6,7 @@ use httpreply::once::Once;
 use httpreply::places::Place;
 use httpreply::unikernel::Link;
 
-use crate::io::{read_byte, read_register, write_register};
+use crate::machine::{read_byte, read_register, write_register};
 use crate::queue::{BUFFER_BYTES, Memory, Queue, SIZE};
 
 const MAGIC_VALUE: usize = 0x00;
@@ -228,8 +228,9 @@ unsafe fn set_up_queue(base: usize, number: u32, queue: &Queue) -> Result<(), &'
             .into_iter()
             .zip(queue.addresses())
         {
+            let address = address as u64;
             write_register(base + register, address as u32);
-            write_register(base + register + 4, 0);
+            write_register(base + register + 4, (address >> 32) as u32);
         }
         write_register(base + QUEUE_READY, 1);
     }

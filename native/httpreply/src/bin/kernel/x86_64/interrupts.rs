@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use httpreply::once::Once;
 
-use crate::io::{read_register, write_port, write_register};
+use super::io::{read_register, write_port, write_register};
 
 const LAPIC: usize = 0xfee0_0000;
 const TASK_PRIORITY: usize = LAPIC + 0x80;
@@ -74,43 +74,57 @@ impl Gate {
     }
 }
 
-/// Loads the interrupt table, silences the old controller and switches the local APIC on. Interrupts stay off.
-pub fn set_up() {
-    let Some(gates) = GATES.take() else { return };
-    for (vector, gate) in gates.iter_mut().enumerate() {
-        *gate = Gate::to(if vector < FIRST_INTERRUPT {
-            fault
-        } else {
-            interrupt
-        });
-    }
-    load_table(size_of_val(gates) as u16 - 1, gates.as_ptr().addr() as u64);
-    // SAFETY: the masks of the two 8259s, then registers of the local APIC, which only this program uses.
-    unsafe {
-        write_port(0x21, 0xff);
-        write_port(0xa1, 0xff);
-        write_register(LVT_LINT0, MASKED);
-        write_register(LVT_LINT1, MASKED);
-        write_register(TASK_PRIORITY, 0);
-        write_register(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
-        write_register(TIMER_DIVIDE, DIVIDE_BY_16);
-        write_register(LVT_TIMER, TIMER_VECTOR.into());
-    }
-}
+/// The table of interrupts and the two APICs, set up.
+pub struct Interrupts(());
 
-/// Lets a device's line reach the processor, edge-triggered. Lines above the I/O APIC's 24 are ignored.
-pub fn enable_line(line: u32) {
-    if line >= 24 {
-        return;
+impl Interrupts {
+    /// Loads the interrupt table, silences the old controller and switches the local APIC on. Interrupts stay off.
+    pub fn set_up() -> Self {
+        let Some(gates) = GATES.take() else { end() };
+        for (vector, gate) in gates.iter_mut().enumerate() {
+            *gate = Gate::to(if vector < FIRST_INTERRUPT {
+                fault
+            } else {
+                interrupt
+            });
+        }
+        load_table(size_of_val(gates) as u16 - 1, gates.as_ptr().addr() as u64);
+        // SAFETY: the masks of the two 8259s, then registers of the local APIC, which only this program uses.
+        unsafe {
+            write_port(0x21, 0xff);
+            write_port(0xa1, 0xff);
+            write_register(LVT_LINT0, MASKED);
+            write_register(LVT_LINT1, MASKED);
+            write_register(TASK_PRIORITY, 0);
+            write_register(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+            write_register(TIMER_DIVIDE, DIVIDE_BY_16);
+            write_register(LVT_TIMER, TIMER_VECTOR.into());
+        }
+        Self(())
     }
-    let entry = 0x10 + 2 * line;
-    let vector = u32::from(FIRST_DEVICE_VECTOR) + line;
-    // SAFETY: the line's entry in the I/O APIC, which only this program uses.
-    unsafe {
-        write_register(IOAPIC_SELECT, entry + 1);
-        write_register(IOAPIC_WINDOW, 0);
-        write_register(IOAPIC_SELECT, entry);
-        write_register(IOAPIC_WINDOW, vector);
+
+    /// Lets a device's line reach the processor, edge-triggered. Lines above the I/O APIC's 24 are ignored.
+    pub fn enable_line(&self, line: u32) {
+        if line >= 24 {
+            return;
+        }
+        let entry = 0x10 + 2 * line;
+        let vector = u32::from(FIRST_DEVICE_VECTOR) + line;
+        // SAFETY: the line's entry in the I/O APIC, which only this program uses.
+        unsafe {
+            write_register(IOAPIC_SELECT, entry + 1);
+            write_register(IOAPIC_WINDOW, 0);
+            write_register(IOAPIC_SELECT, entry);
+            write_register(IOAPIC_WINDOW, vector);
+        }
+    }
+
+    /// Sleeps until the next interrupt, or for so long; one that is already pending counts.
+    pub fn sleep(&self, limit_us: Option<u64>) {
+        let ticks = limit_us.map_or(0, |us| us * TIMER_HZ / 1_000_000 + 1);
+        start_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
+        // SAFETY: the table is loaded and every gate of an interrupt leads back here with the stack as it was.
+        unsafe { halt_once() };
     }
 }
 
@@ -126,15 +140,9 @@ pub fn timer_count() -> u32 {
     unsafe { read_register(TIMER_COUNT) }
 }
 
-/// Sleeps until the next interrupt; one that is already pending counts.
-pub fn halt() {
-    // SAFETY: the table is loaded and every gate of an interrupt leads back here with the stack as it was.
-    unsafe { halt_once() };
-}
-
-/// Resets the machine: by the keyboard controller, which ends Firecracker, and where there is none by a fault that nothing
+/// Ends the machine by a reset: by the keyboard controller, which ends Firecracker, and where there is none by a fault that nothing
 /// can handle, which ends a QEMU that was told not to reboot.
-pub fn reset() -> ! {
+pub fn end() -> ! {
     // SAFETY: the controller's reset line.
     unsafe { write_port(0x64, 0xfe) };
     load_table(0, 0);

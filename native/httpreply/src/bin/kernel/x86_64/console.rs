@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use crate::io::{read_port, write_port};
+use super::io::{read_port, write_port};
 
 const DATA: u16 = 0x3f8;
 const LINE_STATUS: u16 = 0x3fd;

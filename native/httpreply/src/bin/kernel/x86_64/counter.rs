@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use httpreply::clock::read_counter;
 
-use crate::interrupts::{TIMER_HZ, start_timer, timer_count};
+use super::interrupts::{TIMER_HZ, start_timer, timer_count};
 
 /// KVM's MSR for the page of its clock (`MSR_KVM_SYSTEM_TIME_NEW`), and the feature bit that announces it.
 const KVM_SYSTEM_TIME: u32 = 0x4b56_4d01;
