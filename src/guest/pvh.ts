@@ -1,5 +1,6 @@
 /**
- * Plain kernels with a PVH entry and virtio-mmio devices found through `virtio_mmio.device=` on the command line, which the monitor appends.
+ * Plain kernels that are entered by their architecture's own boot protocol and have virtio-mmio devices: on amd64 by PVH, with the devices on the
+ * command line (`virtio_mmio.device=`, which the monitor appends); on arm64 as an `Image` of Linux's protocol, with the devices in a device tree.
  */
 
 import { expandBootLine } from "./boot-line.ts";
@@ -11,7 +12,7 @@ const maxBootLineBytes = 2047 - 8 * 48;
 
 export const pvh: GuestDriver = {
   kind: "pvh",
-  arches: ["amd64"],
+  arches: ["amd64", "arm64"],
   roots: ["none", "initrd", "disk"],
   fileSystems: [],
   carries: { args: true, env: true, ipv6: true, dns: true, nics: 8, disks: 8, user: false },

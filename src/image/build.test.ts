@@ -155,3 +155,31 @@ test("a file outside the base, a missing one and one named twice are refused, an
   }
   assert.deepEqual(store.references(), []);
 });
+
+/** A recipe whose first image can be built and whose second lacks its file. */
+const partly = (optional: readonly [boolean, boolean], first = "program"): string =>
+  recipe({
+    images: [
+      { platform: "linux/amd64", optional: optional[0], files: [{ from: first, to: "/program" }] },
+      { platform: "linux/arm64", optional: optional[1], files: [{ from: "not-built", to: "/program" }] },
+    ],
+  });
+
+test("an optional image whose files are not there is left out, but not every image", async (t) => {
+  const dir = temporaryDir(t);
+  const base = hostPath(workshop(dir));
+  const store = openStore(hostPath(join(dir, "store")));
+  const { name } = await buildImage(store, readRecipe(partly([true, true]), "r"), { base });
+  assert.deepEqual(
+    findImage(store, name)?.entries.map(({ descriptor }) => descriptor.platform?.architecture),
+    ["amd64"],
+  );
+  await assert.rejects(
+    buildImage(store, readRecipe(partly([true, false]), "r"), { base }),
+    /not-built cannot be put into the image/,
+  );
+  await assert.rejects(
+    buildImage(store, readRecipe(partly([true, true], "not-built-either"), "r"), { base }),
+    /no image of demo/,
+  );
+});

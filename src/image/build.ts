@@ -6,7 +6,7 @@
  * as `os`, each in the order of the recipe. Every manifest has a config of its own: some pullers confuse manifests that share one.
  */
 
-import { createReadStream, readFileSync, realpathSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { digestOf } from "../spec/digest.ts";
 import { TripodError, errnoOf } from "../spec/errors.ts";
@@ -55,8 +55,10 @@ export async function buildImage(store: Store, recipe: Recipe, options: BuildOpt
   const lease = await store.lease();
   try {
     const entries: Descriptor[] = [];
-    for (const image of inIndexOrder(recipe.images))
-      entries.push(await buildEntry(store, image, options.base, epoch));
+    const images = inIndexOrder(recipe.images).filter((image) => isWanted(image, options.base));
+    if (images.length === 0)
+      throw new TripodError("config-invalid", `no image of ${recipe.name} can be built: none has its files`);
+    for (const image of images) entries.push(await buildEntry(store, image, options.base, epoch));
     const index = await putJson(store, mediaTypes.index, {
       schemaVersion: 2,
       mediaType: mediaTypes.index,
@@ -68,6 +70,9 @@ export async function buildImage(store: Store, recipe: Recipe, options: BuildOpt
     await lease.release();
   }
 }
+
+const isWanted = ({ optional, files }: RecipeImage, base: HostPath): boolean =>
+  !optional || files.every(({ from }) => existsSync(join(base, from)));
 
 const isGeneric = (image: RecipeImage): boolean => image.platform.startsWith("linux/");
 

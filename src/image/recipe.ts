@@ -21,6 +21,8 @@ export interface RecipeImage {
   readonly files: readonly RecipeFile[];
   /** Settings of the image config, names as in the OCI specification. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Left out where one of its files does not exist, as those for another architecture may. Default false: that is an error. */
+  readonly optional: boolean;
   /** Our own and urunc's metadata: written to the index entry, the manifest and the config's labels. */
   readonly annotations: Readonly<Record<string, string>>;
 }
@@ -62,6 +64,7 @@ const imageEntries = {
   files: v.pipe(v.array(v.strictObject(fileEntries)), v.minLength(1, "an image needs at least one file")),
   config: v.optional(v.strictObject(configEntries), {}),
   annotations: v.optional(strings, {}),
+  optional: v.optional(v.boolean(), false),
 };
 
 const recipeEntries = {
