@@ -92,6 +92,24 @@ test("a Solo5 kernel tells its target and its devices, a PVH kernel its entry", 
   assert.throws(() => checkKernel(pvh, { arch: "amd64", abi: "spt" }, "k"), isInvalid(/no Solo5/));
 });
 
+test("an Image is known by its header, and is what a pvh guest is on arm64", (t) => {
+  const dir = temporaryDir(t);
+  const image = Buffer.alloc(80);
+  image.write("ARMd", 56);
+  const path = join(dir, "image");
+  writeFileSync(path, image);
+  const facts = inspectKernel(hostPath(path), "/kernel");
+  assert.deepEqual([facts.isImage, facts.arch], [true, "arm64"]);
+  checkKernel(facts, { arch: "arm64", abi: "pvh" }, "/kernel");
+  assert.throws(() => checkKernel(facts, { arch: "amd64", abi: "pvh" }, "/kernel"), /it is for arm64/);
+  assert.throws(() => checkKernel(facts, { arch: "arm64", abi: "spt" }, "/kernel"), /no Solo5 ABI note/);
+  writeFileSync(path, elf(183, []));
+  assert.throws(() => inspectKernel(hostPath(path), "/kernel"), /nothing to load/);
+  writeFileSync(path, elf(183, [manifest]));
+  const plain = inspectKernel(hostPath(path), "/kernel");
+  assert.throws(() => checkKernel(plain, { arch: "arm64", abi: "pvh" }, "/kernel"), /no Image/);
+});
+
 test("what is no kernel is told apart", (t) => {
   const dir = temporaryDir(t);
   const cases: readonly (readonly [Buffer, RegExp])[] = [

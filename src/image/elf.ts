@@ -1,6 +1,6 @@
 /**
  * Looks at a guest kernel before anything is started: is it an ELF, for which machine, whole, of which Solo5 ABI with which devices, or with
- * a PVH entry. Bounded reads only; loading is the monitor's. Formats: ELF-64 and -32 little endian, Solo5 ABI and manifest notes (version 1), Xen
+ * a PVH entry; or is it an arm64 `Image` of Linux's boot protocol. Bounded reads only; loading is the monitor's. Formats: ELF-64 and -32 little endian, Solo5 ABI and manifest notes (version 1), Xen
  * note 18 (PVH).
  */
 
@@ -40,6 +40,8 @@ export interface KernelFacts {
   readonly solo5: Solo5Facts | undefined;
   /** The 32-bit PVH entry address. */
   readonly pvhEntry: number | undefined;
+  /** An arm64 `Image`, which is no ELF. */
+  readonly isImage: boolean;
 }
 
 /** Reads a kernel's facts. Throws `kernel-invalid`: not an ELF, truncated, malformed; `subject` names it in the message. */
@@ -51,6 +53,16 @@ export function inspectKernel(path: HostPath, subject: string): KernelFacts {
     closeSync(file);
   }
 }
+
+const imageFacts: KernelFacts = {
+  bits: 64,
+  arch: "arm64",
+  machine: 183,
+  type: 2,
+  solo5: undefined,
+  pvhEntry: undefined,
+  isImage: true,
+};
 
 class Inspector {
   readonly #file: number;
@@ -66,8 +78,10 @@ class Inspector {
   inspect(): KernelFacts {
     if (this.#size < 52) throw this.#invalid(`it is not an ELF file: it has only ${this.#size} bytes`);
     const header = this.#read(0, Math.min(64, this.#size), "its header");
-    if (header.readUInt32BE(0) !== 0x7f454c46)
+    if (header.readUInt32BE(0) !== 0x7f454c46) {
+      if (header.toString("latin1", 56, 60) === "ARMd") return imageFacts;
       throw this.#invalid(`it is not an ELF file: ${guessOf(header)}`);
+    }
     const elfClass = header[4];
     if (elfClass !== 1 && elfClass !== 2) throw this.#invalid(`its ELF class ${elfClass} is unknown`);
     if (header[5] !== 1) throw this.#invalid("it is big endian");
@@ -106,6 +120,7 @@ class Inspector {
       type: header.readUInt16LE(16),
       solo5: solo5Abi === undefined ? undefined : this.#solo5(solo5Abi, manifest),
       pvhEntry,
+      isImage: false,
     };
   }
 
@@ -212,7 +227,7 @@ function guessOf(header: Buffer): string {
 /** What a guest's driver and monitor demand of its kernel. */
 export interface KernelDemand {
   readonly arch: Arch;
-  /** A Solo5 tender's target, or the PVH boot protocol. */
+  /** A Solo5 tender's target, or `pvh`: the architecture's own boot protocol, on arm64 Linux's. */
   readonly abi: "hvt" | "spt" | "pvh" | "any";
 }
 
@@ -224,7 +239,10 @@ export function checkKernel(facts: KernelFacts, demand: KernelDemand, subject: s
     });
   if (facts.arch !== demand.arch)
     throw refuse(`it is for ${facts.arch ?? `ELF machine ${facts.machine}`}, not for ${demand.arch}`);
-  if (demand.abi === "pvh" && facts.pvhEntry === undefined) throw refuse("it has no PVH entry note");
+  if (demand.abi === "pvh" && demand.arch === "amd64" && facts.pvhEntry === undefined)
+    throw refuse("it has no PVH entry note");
+  if (demand.abi === "pvh" && demand.arch === "arm64" && !facts.isImage)
+    throw refuse("it is no Image of Linux's boot protocol");
   if (demand.abi !== "hvt" && demand.abi !== "spt") return;
   if (facts.solo5 === undefined) throw refuse("it has no Solo5 ABI note");
   if (facts.solo5.target !== demand.abi)
