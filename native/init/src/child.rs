@@ -1,11 +1,16 @@
 //! The program: started in a session of its own with the console as its terminal, told what the machine is told, and
 //! waited for. Everything else that ends is reaped on the way; what the program leaves behind is ended after it.
 
-use std::ffi::{CStr, CString};
-use std::time::{Duration, Instant};
-use std::{io, mem, ptr};
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::time::Duration;
+use core::{mem, ptr};
 
 use crate::console::say;
+use crate::system::{self, Errno, now, timespec};
 
 pub struct Program {
     /// Not empty.
@@ -53,7 +58,7 @@ pub fn run(program: &Program) -> Result<u8, String> {
             end_the_rest(&awaited);
             Ok(status)
         }
-        _ => Err(format!("cannot start a process: {}", io::Error::last_os_error())),
+        _ => Err(format!("cannot start a process: {}", Errno::last())),
     }
 }
 
@@ -84,14 +89,14 @@ fn end_the_rest(awaited: &libc::sigset_t) {
         if unsafe { libc::kill(-1, signal) } != 0 {
             return;
         }
-        let deadline = Instant::now() + grace;
+        let deadline = now() + grace;
         loop {
             while reap().is_some() {}
             // SAFETY: signal 0 asks only whether there is anybody.
             if unsafe { libc::kill(-1, 0) } != 0 {
                 return;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_sub(now());
             if left.is_zero() {
                 break;
             }
@@ -115,10 +120,7 @@ fn reap() -> Option<(libc::pid_t, u8)> {
 }
 
 fn next_signal(awaited: &libc::sigset_t, timeout: Option<Duration>) -> Option<libc::siginfo_t> {
-    let timeout = timeout.map(|time| libc::timespec {
-        tv_sec: time.as_secs() as _,
-        tv_nsec: time.subsec_nanos().into(),
-    });
+    let timeout = timeout.map(timespec);
     let limit = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: plain data, which the kernel fills in.
     let (signal, info) = unsafe {
@@ -183,16 +185,15 @@ fn prepare(program: &Program) -> Result<(), String> {
     Ok(())
 }
 
-fn check(result: i32, what: impl FnOnce() -> String) -> Result<(), String> {
-    if result == 0 {
-        return Ok(());
+fn check(answer: i32, what: impl FnOnce() -> String) -> Result<(), String> {
+    match system::check(answer) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("cannot {}: {why}", what())),
     }
-    let why = io::Error::last_os_error();
-    Err(format!("cannot {}: {why}", what()))
 }
 
 /// Tries each place where the program may be, as `execvp` does, in the program's own environment.
-fn execute(program: &Program) -> (i32, io::Error) {
+fn execute(program: &Program) -> (i32, Errno) {
     let name = program.words[0].to_bytes();
     let path = program
         .environment
@@ -205,17 +206,16 @@ fn execute(program: &Program) -> (i32, io::Error) {
     for file in places(name, path) {
         // SAFETY: lists of strings that end with a null.
         unsafe { libc::execve(file.as_ptr(), words.as_ptr(), environment.as_ptr()) };
-        let why = io::Error::last_os_error();
-        match why.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
+        match Errno::last() {
+            Errno(libc::ENOENT | libc::ENOTDIR) => {}
             // It may still be somewhere else.
-            Some(libc::EACCES) => refusal = refusal.or(Some(why)),
-            _ => return (CANNOT_RUN, why),
+            why @ Errno(libc::EACCES) => refusal = refusal.or(Some(why)),
+            why => return (CANNOT_RUN, why),
         }
     }
     match refusal {
         Some(why) => (CANNOT_RUN, why),
-        None => (NOT_FOUND, io::Error::from_raw_os_error(libc::ENOENT)),
+        None => (NOT_FOUND, Errno(libc::ENOENT)),
     }
 }
 

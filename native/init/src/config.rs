@@ -16,8 +16,9 @@
 //! UBE
 //! ```
 
-use std::ffi::CString;
-use std::fmt;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// A configuration, read. What a section that is missing would say is empty or none.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -174,7 +175,9 @@ impl<'a> Lines<'a> {
 
     fn number(&self, value: &[u8]) -> Result<u32, Malformed> {
         let is_decimal = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        let number = core::str::from_utf8(value)
+            .ok()
+            .and_then(|text| text.parse().ok());
         number
             // The last one means "leave it" to the system calls.
             .filter(|&number| is_decimal && number != u32::MAX)

@@ -1,6 +1,7 @@
 //! The console: the descriptors that the kernel gave, or else `/dev/console`.
 
-use std::fmt;
+use alloc::format;
+use core::fmt;
 
 /// Writes a line for people. A console that takes nothing is no reason to stop.
 pub fn say(text: fmt::Arguments<'_>) {

@@ -1,13 +1,14 @@
 //! Which device is which disk: by the serial number that the monitor gives it, or, where a monitor can give none, by
 //! order.
 
-use std::ffi::CString;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::config::Disk;
+use crate::system::{facts, names, now, read_file, sleep};
 
 /// How long a disk may take to appear.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,30 +30,30 @@ struct Found {
 /// # Errors
 /// A sentence, for a disk that does not appear.
 pub fn find(disks: &[Disk]) -> Result<Vec<CString>, String> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = now() + PATIENCE;
     loop {
         match devices_of(disks, &found()) {
             Ok(devices) => return Ok(devices),
-            Err(why) if Instant::now() > deadline => return Err(why),
-            Err(_) => thread::sleep(Duration::from_millis(10)),
+            Err(why) if now() > deadline => return Err(why),
+            Err(_) => sleep(Duration::from_millis(10)),
         }
     }
 }
 
 fn found() -> Vec<Found> {
-    let root = fs::metadata("/").map(|facts| facts.dev()).unwrap_or_default();
-    let mut disks: Vec<Found> = fs::read_dir("/sys/block")
+    let path = |words: &[&str]| CString::new(words.concat()).unwrap_or_default();
+    let root = facts(c"/").map(|facts| facts.st_dev).ok();
+    let mut disks: Vec<Found> = names(c"/sys/block")
         .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.into_string().ok())
         .filter(|name| name.starts_with("vd"))
         .map(|name| {
-            let serial = fs::read(Path::new("/sys/block").join(&name).join("serial")).unwrap_or_default();
-            let is_root = fs::metadata(Path::new("/dev").join(&name)).is_ok_and(|facts| facts.rdev() == root);
+            let serial = read_file(&path(&["/sys/block/", &name, "/serial"]), 4096).unwrap_or_default();
+            let device = facts(&path(&["/dev/", &name])).map(|facts| facts.st_rdev).ok();
             Found {
                 name,
                 serial: serial.trim_ascii_end().to_vec(),
-                is_root,
+                is_root: device.is_some() && device == root,
             }
         })
         .collect();

@@ -1,21 +1,20 @@
 //! The end of the machine.
 
-use std::path::Path;
-use std::{fs, io};
+use alloc::format;
 
 use crate::console::say;
 use crate::mounts::Mounts;
 use crate::settings::Settings;
+use crate::system::{Errno, write_file};
 
 /// Tells the status where the host asked for it, takes down what was mounted and ends the machine.
 pub fn end(status: u8, settings: &Settings, mounts: &Mounts) -> ! {
     if let Some(path) = &settings.exit_file
-        && let Err(why) = tell_file(path, status)
+        // A terminal or a port passes it on at once, a disk at the last sync.
+        && let Err(why) = write_file(path, format!("{status}\n").as_bytes())
     {
-        say(format_args!(
-            "cannot write the status to {}: {why}",
-            path.display()
-        ));
+        let name = path.to_bytes().escape_ascii();
+        say(format_args!("cannot write the status to {name}: {why}"));
     }
     mounts.take_down();
     // Last of all: QEMU's device ends the machine with this.
@@ -37,27 +36,18 @@ pub fn end(status: u8, settings: &Settings, mounts: &Mounts) -> ! {
     }
 }
 
-fn tell_file(path: &Path, status: u8) -> io::Result<()> {
-    use io::Write;
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    file.write_all(format!("{status}\n").as_bytes())?;
-    // A terminal or a port passes it on at once, a disk at the last sync.
-    Ok(())
-}
-
 #[cfg(target_arch = "x86_64")]
-fn tell_port(port: u16, status: u8) -> io::Result<()> {
+fn tell_port(port: u16, status: u8) -> Result<(), Errno> {
     // SAFETY: the port was named by the host, to be written to.
     unsafe {
-        if libc::ioperm(port.into(), 1, 1) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        std::arch::asm!("out dx, al", in("dx") port, in("al") status, options(nomem, nostack, preserves_flags));
+        crate::system::check(libc::ioperm(port.into(), 1, 1))?;
+        core::arch::asm!("out dx, al", in("dx") port, in("al") status, options(nomem, nostack, preserves_flags));
     }
     Ok(())
 }
 
+/// This architecture has no I/O ports.
 #[cfg(not(target_arch = "x86_64"))]
-fn tell_port(_: u16, _: u8) -> io::Result<()> {
-    Err(io::Error::other("this architecture has no I/O ports"))
+fn tell_port(_: u16, _: u8) -> Result<(), Errno> {
+    Err(Errno(libc::ENODEV))
 }

@@ -1,7 +1,6 @@
 //! Process 1 of a Linux guest: sets the machine up as the host says, runs one program, and ends the machine with it.
 //! README.md says what it reads and what it does.
-// The standard library's start would end the program where there is no console and no /dev/null yet.
-#![cfg_attr(not(test), no_main)]
+#![cfg_attr(not(test), no_std, no_main)]
 #![cfg_attr(test, allow(dead_code, reason = "tests have a main of their own"))]
 
 mod child;
@@ -11,10 +10,19 @@ mod disks;
 mod end;
 mod mounts;
 mod route;
+#[cfg(not(test))]
+mod runtime;
 mod settings;
+mod system;
 mod words;
 
-use std::ffi::{CStr, CString, c_char, c_int};
+extern crate alloc;
+
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char, c_int};
 
 use config::Config;
 use mounts::Mounts;
@@ -24,22 +32,24 @@ use settings::Settings;
 const NOT_SET_UP: u8 = 125;
 
 #[cfg_attr(not(test), unsafe(no_mangle))]
-extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
+extern "C" fn main(_: c_int, words: *const *const c_char, environment: *const *const c_char) -> c_int {
     // SAFETY: has no conditions.
     if unsafe { libc::getpid() } != 1 {
         console::say(format_args!("is a guest's process 1 and nothing else"));
         return NOT_SET_UP.into();
     }
-    let words = (0..usize::try_from(count).unwrap_or(0))
-        // SAFETY: so many strings are there, and they stay.
-        .map(|at| unsafe { CStr::from_ptr(*words.add(at)) }.to_bytes().to_vec())
+    // SAFETY: the kernel's lists, which stay.
+    let (words, environment) = unsafe { (system::strings(words), system::strings(environment)) };
+    let words = words
+        .iter()
         .skip(1)
+        .map(|word| word.to_bytes().to_vec())
         .collect();
     let mut mounts = Mounts::default();
     mounts.mount_system();
     console::open();
-    let (status, settings) = match Settings::read(std::env::vars_os()) {
-        Ok(settings) => (run(words, &settings, &mut mounts), settings),
+    let (status, settings) = match Settings::read(&environment) {
+        Ok(settings) => (run(words, &environment, &settings, &mut mounts), settings),
         Err(why) => (Err(why), Settings::default()),
     };
     let status = status.unwrap_or_else(|why| {
@@ -50,7 +60,12 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
 }
 
 /// Sets up what is asked for, runs the program and returns its status.
-fn run(words: Vec<Vec<u8>>, settings: &Settings, mounts: &mut Mounts) -> Result<u8, String> {
+fn run(
+    words: Vec<Vec<u8>>,
+    environment: &[&CStr],
+    settings: &Settings,
+    mounts: &mut Mounts,
+) -> Result<u8, String> {
     let config = match &settings.config {
         Some(path) => read_config(path)?,
         None => Config::default(),
@@ -76,7 +91,7 @@ fn run(words: Vec<Vec<u8>>, settings: &Settings, mounts: &mut Mounts) -> Result<
     child::run(&child::Program {
         words,
         environment: if config.environment.is_empty() {
-            settings::environment_of_program(std::env::vars_os())
+            settings::environment_of_program(environment)
         } else {
             config.environment
         },
@@ -86,15 +101,11 @@ fn run(words: Vec<Vec<u8>>, settings: &Settings, mounts: &mut Mounts) -> Result<
     })
 }
 
-fn read_config(path: &std::path::Path) -> Result<Config, String> {
-    use std::io::Read;
-    const MOST_BYTES: u64 = 4 << 20;
-    let name = path.display();
-    let mut file = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|opened| opened.take(MOST_BYTES + 1).read_to_end(&mut file))
-        .map_err(|why| format!("cannot read {name}: {why}"))?;
-    if file.len() as u64 > MOST_BYTES {
+fn read_config(path: &CStr) -> Result<Config, String> {
+    const MOST_BYTES: usize = 4 << 20;
+    let name = path.to_bytes().escape_ascii();
+    let file = system::read_file(path, MOST_BYTES).map_err(|why| format!("cannot read {name}: {why}"))?;
+    if file.len() > MOST_BYTES {
         return Err(format!("{name} is longer than {MOST_BYTES} bytes"));
     }
     Config::parse(&file).map_err(|why| format!("{name}, {why}"))

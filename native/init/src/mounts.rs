@@ -1,12 +1,16 @@
 //! File systems: the kernel's own, which every program expects, and the configuration's disks. What was mounted is
 //! remembered and taken down in the end.
 
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::{fs, io, ptr};
+use alloc::borrow::ToOwned;
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::ptr;
 
 use crate::console::say;
+use crate::system::{Errno, check, facts, make_directories, read_file};
 
 /// Mount points, in the order in which they were mounted.
 #[derive(Default)]
@@ -14,45 +18,56 @@ pub struct Mounts(Vec<CString>);
 
 const NO_SETUID: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
-/// Type, mount point, flags and options.
-const SYSTEM: [(&CStr, &CStr, libc::c_ulong, Option<&CStr>); 5] = [
-    (c"proc", c"/proc", NO_SETUID, None),
-    (c"sysfs", c"/sys", NO_SETUID, None),
-    (c"devtmpfs", c"/dev", libc::MS_NOSUID | libc::MS_NOEXEC, None),
+/// Type, mount point with the directory that it is in, flags and options.
+const SYSTEM: [(&CStr, &CStr, &CStr, libc::c_ulong, Option<&CStr>); 5] = [
+    (c"proc", c"/proc", c"/", NO_SETUID, None),
+    (c"sysfs", c"/sys", c"/", NO_SETUID, None),
+    (
+        c"devtmpfs",
+        c"/dev",
+        c"/",
+        libc::MS_NOSUID | libc::MS_NOEXEC,
+        None,
+    ),
     (
         c"devpts",
         c"/dev/pts",
+        c"/dev",
         libc::MS_NOSUID | libc::MS_NOEXEC,
         Some(c"newinstance,ptmxmode=0666,mode=0620,gid=5"),
     ),
-    (c"tmpfs", c"/dev/shm", NO_SETUID, Some(c"mode=1777")),
+    (c"tmpfs", c"/dev/shm", c"/dev", NO_SETUID, Some(c"mode=1777")),
 ];
 
 /// Links that every container has, and that devtmpfs has not.
-const LINKS: [(&str, &str); 4] = [
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
+const LINKS: [(&CStr, &CStr); 4] = [
+    (c"/proc/self/fd", c"/dev/fd"),
+    (c"/proc/self/fd/0", c"/dev/stdin"),
+    (c"/proc/self/fd/1", c"/dev/stdout"),
+    (c"/proc/self/fd/2", c"/dev/stderr"),
 ];
 
 impl Mounts {
     /// Mounts the kernel's file systems where none is mounted yet. What cannot be mounted is told and left.
     pub fn mount_system(&mut self) {
-        for (kind, at, flags, options) in SYSTEM {
-            let _ = fs::create_dir(path_of(at));
-            if is_mount_point(path_of(at)) {
+        for (kind, at, above, flags, options) in SYSTEM {
+            let _ = make_directories(at);
+            if device_of(at).is_some_and(|device| Some(device) != device_of(above)) {
                 continue;
             }
             match mount(kind, at, kind, flags, options) {
                 Ok(()) => self.0.push(at.to_owned()),
                 // Kernels of unikernel size are built without terminals or shared memory.
-                Err(why) if why.raw_os_error() == Some(libc::ENODEV) && at.to_bytes().len() > 5 => {}
-                Err(why) => say(format_args!("cannot mount {}: {why}", path_of(at).display())),
+                Err(Errno(libc::ENODEV)) if above != c"/" => {}
+                Err(why) => say(format_args!(
+                    "cannot mount {}: {why}",
+                    at.to_bytes().escape_ascii()
+                )),
             }
         }
         for (to, at) in LINKS {
-            let _ = std::os::unix::fs::symlink(to, at);
+            // SAFETY: constant strings. A link that is there already is as good.
+            unsafe { libc::symlink(to.as_ptr(), at.as_ptr()) };
         }
     }
 
@@ -61,8 +76,8 @@ impl Mounts {
     /// # Errors
     /// A sentence, when none fits.
     pub fn mount_disk(&mut self, device: &CStr, at: &CStr) -> Result<(), String> {
-        let (device_name, name) = (path_of(device).display(), path_of(at).display());
-        fs::create_dir_all(path_of(at)).map_err(|why| format!("cannot make {name}: {why}"))?;
+        let (device_name, name) = (device.to_bytes().escape_ascii(), at.to_bytes().escape_ascii());
+        make_directories(at).map_err(|why| format!("cannot make {name}: {why}"))?;
         let mut last = None;
         for kind in disk_file_systems() {
             match mount(device, at, &kind, 0, None) {
@@ -71,7 +86,7 @@ impl Mounts {
                     return Ok(());
                 }
                 // Another file system's disk.
-                Err(why) if why.raw_os_error() == Some(libc::EINVAL) => {}
+                Err(Errno(libc::EINVAL)) => {}
                 Err(why) => last = Some(why),
             }
         }
@@ -110,34 +125,26 @@ fn mount(
     kind: &CStr,
     flags: libc::c_ulong,
     options: Option<&CStr>,
-) -> io::Result<()> {
+) -> Result<(), Errno> {
     let options = options.map_or(ptr::null(), CStr::as_ptr);
     // SAFETY: strings that live through the call.
-    let result = unsafe { libc::mount(source.as_ptr(), at.as_ptr(), kind.as_ptr(), flags, options.cast()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    check(unsafe { libc::mount(source.as_ptr(), at.as_ptr(), kind.as_ptr(), flags, options.cast()) })
+        .map(drop)
 }
 
 /// What the kernel mounts from a block device, ext4 first.
 fn disk_file_systems() -> Vec<CString> {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let of_disks = known.lines().filter_map(|line| line.strip_prefix('\t'));
-    ["ext4"]
+    let known = read_file(c"/proc/filesystems", 1 << 16).unwrap_or_default();
+    let of_disks = known
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.strip_prefix(b"\t"));
+    [&b"ext4"[..]]
         .into_iter()
-        .chain(of_disks.filter(|&kind| kind != "ext4"))
+        .chain(of_disks.filter(|&kind| kind != b"ext4"))
         .filter_map(|kind| CString::new(kind).ok())
         .collect()
 }
 
-fn is_mount_point(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let device = |path: &Path| fs::metadata(path).map(|facts| facts.dev()).ok();
-    path.parent().is_some_and(|parent| device(path) != device(parent))
-}
-
-fn path_of(text: &CStr) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(text.to_bytes()))
+fn device_of(path: &CStr) -> Option<libc::dev_t> {
+    facts(path).ok().map(|facts| facts.st_dev)
 }

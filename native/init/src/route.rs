@@ -1,7 +1,9 @@
 //! A default route without a gateway: whatever is sent, the host's end of the link takes.
 
-use std::ffi::CStr;
-use std::io;
+use core::ffi::CStr;
+use core::ptr;
+
+use crate::system::{Errno, check};
 
 /// The kernel's `struct rtentry`.
 #[repr(C)]
@@ -28,7 +30,7 @@ const ADD_ROUTE: u32 = 0x890b;
 ///
 /// # Errors
 /// The kernel's.
-pub fn add_default(device: &CStr) -> io::Result<()> {
+pub fn add_default(device: &CStr) -> Result<(), Errno> {
     let any = libc::sockaddr {
         sa_family: libc::AF_INET as libc::sa_family_t,
         sa_data: [0; 14],
@@ -41,7 +43,7 @@ pub fn add_default(device: &CStr) -> io::Result<()> {
         flags: UP,
         _pad2: 0,
         _pad3: 0,
-        _pad4: std::ptr::null(),
+        _pad4: ptr::null(),
         metric: 0,
         device: device.as_ptr(),
         mtu: 0,
@@ -50,20 +52,17 @@ pub fn add_default(device: &CStr) -> io::Result<()> {
     };
     // SAFETY: the kernel reads the route and the device's name, which live through the call.
     let added = unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if socket < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let result = libc::ioctl(socket, ADD_ROUTE as _, &raw const route);
-        let why = io::Error::last_os_error();
+        let socket = check(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+            0,
+        ))?;
+        let added = check(libc::ioctl(socket, ADD_ROUTE as _, &raw const route));
         libc::close(socket);
-        if result == 0 { Ok(()) } else { Err(why) }
+        added
     };
-    added.or_else(|why| {
-        if why.raw_os_error() == Some(libc::EEXIST) {
-            Ok(())
-        } else {
-            Err(why)
-        }
-    })
+    match added {
+        Ok(_) | Err(Errno(libc::EEXIST)) => Ok(()),
+        Err(why) => Err(why),
+    }
 }

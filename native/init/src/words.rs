@@ -2,6 +2,8 @@
 //! urunc's encoder puts single quotes around a word with blanks, which the kernel does not know, so that such a word
 //! arrives in pieces.
 
+use alloc::vec::Vec;
+
 /// Joins the pieces again: from a word that begins with a quote (`'` or `"`) to the first that ends with the same one, by
 /// single blanks and without the two quotes. A word that holds a blank was kept together by the kernel; it begins and ends
 /// nothing. A word that is quoted by itself keeps its quotes, since no encoder put them there, and so does one whose group
