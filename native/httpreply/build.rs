@@ -17,6 +17,8 @@ fn main() {
         ("CARGO_FEATURE_KERNEL", "httpreply-kernel", kernel_script),
     ] {
         if std::env::var_os(feature).is_some() {
+            // Else segments would be aligned to 64 KiB on arm64, in the file too.
+            println!("cargo::rustc-link-arg-bin={program}=-zmax-page-size=4096");
             println!("cargo::rustc-link-arg-bin={program}=-T{here}/link/{script}");
         }
     }

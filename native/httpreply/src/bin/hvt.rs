@@ -1,5 +1,5 @@
 //! The unikernel for Solo5's `hvt`: a virtual machine of one processor and no devices, which reaches the host by
-//! hypercalls on I/O ports.
+//! hypercalls: on I/O ports, on arm64 at an address where no memory is.
 #![no_std]
 #![no_main]
 
@@ -85,12 +85,12 @@ struct Halt {
     status: i32,
 }
 
-const WALLTIME: u16 = 0x501;
-const PUTS: u16 = 0x502;
-const POLL: u16 = 0x503;
-const NET_WRITE: u16 = 0x506;
-const NET_READ: u16 = 0x507;
-const HALT: u16 = 0x508;
+const WALLTIME: u64 = 1;
+const PUTS: u64 = 2;
+const POLL: u64 = 3;
+const NET_WRITE: u64 = 6;
+const NET_READ: u64 = 7;
+const HALT: u64 = 8;
 
 impl Machine for Guest {
     fn now_us(&mut self) -> u64 {
@@ -187,12 +187,20 @@ fn exit(status: u8) -> ! {
 /// Calls the tender, which gets the address of `call` and may read and write it.
 ///
 /// # Safety
-/// `call` must be the structure of the hypercall on `port`, and the buffers that it names must be the caller's.
-unsafe fn hypercall<T>(port: u16, call: &mut T) {
+/// `call` must be the structure of the hypercall with this number, and the buffers that it names must be the caller's.
+unsafe fn hypercall<T>(number: u64, call: &mut T) {
     // All memory lies below 4 GiB, and addresses are physical ones.
     let address = (&raw mut *call).addr() as u32;
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: the tender touches only what the caller vouches for.
-    unsafe { asm!("out dx, eax", in("dx") port, in("eax") address, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("out dx, eax", in("dx") 0x500 + number as u16, in("eax") address, options(nostack, preserves_flags))
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the tender touches only what the caller vouches for.
+    unsafe {
+        asm!("str {0:w}, [{1}]", in(reg) address, in(reg) (1_u64 << 32) + 8 * number, options(nostack, preserves_flags))
+    };
 }
 
 struct Console;

@@ -121,21 +121,37 @@ impl Machine for Guest {
         // Which of the two happened is seen by looking.
         let mut events = [0_u8; 2 * EPOLL_EVENT_BYTES];
         let pointer = (&raw mut events).addr() as u64;
-        // SAFETY: the kernel writes at most two packed epoll_events to `events`. Without a limit, without a signal mask.
+        // SAFETY: the kernel writes at most two epoll_events to `events`. Without a limit, without a signal mask.
         unsafe { system_call(EPOLL_PWAIT, [self.epoll_fd, pointer, 2, u64::MAX, 0, 0]) };
     }
 }
 
-const READ: u64 = 0;
-const WRITE: u64 = 1;
-const CLOCK_GETTIME: u64 = 228;
-const EXIT_GROUP: u64 = 231;
-const EPOLL_PWAIT: u64 = 281;
-const TIMERFD_SETTIME: u64 = 286;
+/// Numbers of system calls, and the size of the kernel's `struct epoll_event`.
+#[cfg(target_arch = "x86_64")]
+mod abi {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const CLOCK_GETTIME: u64 = 228;
+    pub const EXIT_GROUP: u64 = 231;
+    pub const EPOLL_PWAIT: u64 = 281;
+    pub const TIMERFD_SETTIME: u64 = 286;
+    pub const EPOLL_EVENT_BYTES: usize = 12;
+}
+#[cfg(target_arch = "aarch64")]
+mod abi {
+    pub const READ: u64 = 63;
+    pub const WRITE: u64 = 64;
+    pub const CLOCK_GETTIME: u64 = 113;
+    pub const EXIT_GROUP: u64 = 94;
+    pub const EPOLL_PWAIT: u64 = 22;
+    pub const TIMERFD_SETTIME: u64 = 86;
+    pub const EPOLL_EVENT_BYTES: usize = 16;
+}
+use abi::{CLOCK_GETTIME, EPOLL_EVENT_BYTES, EPOLL_PWAIT, EXIT_GROUP, READ, TIMERFD_SETTIME, WRITE};
+
 const CLOCK_REALTIME: u64 = 0;
 const CLOCK_MONOTONIC: u64 = 1;
 const TIMER_ABSTIME: u64 = 1;
-const EPOLL_EVENT_BYTES: usize = 12;
 
 fn clock(which: u64) -> Time {
     let mut time = Time::default();
@@ -166,6 +182,7 @@ fn exit(status: u8) -> ! {
 /// The arguments must be right for the call: what it writes to must be the caller's.
 unsafe fn system_call(number: u64, arguments: [u64; 6]) -> i64 {
     let result;
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: the kernel changes only rax, rcx and r11, and the memory that the caller vouches for.
     unsafe {
         asm!(
@@ -179,6 +196,21 @@ unsafe fn system_call(number: u64, arguments: [u64; 6]) -> i64 {
             in("r9") arguments[5],
             lateout("rcx") _,
             lateout("r11") _,
+            options(nostack),
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the kernel changes only x0, and the memory that the caller vouches for.
+    unsafe {
+        asm!(
+            "svc #0",
+            in("x8") number,
+            inlateout("x0") arguments[0] => result,
+            in("x1") arguments[1],
+            in("x2") arguments[2],
+            in("x3") arguments[3],
+            in("x4") arguments[4],
+            in("x5") arguments[5],
             options(nostack),
         );
     }
