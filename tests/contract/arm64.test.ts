@@ -39,7 +39,7 @@ const argumentsOf = (machine: string, bootLine: string): string[] => [
 function isPossible(t: TestContext): boolean {
   return (
     requires(t, "qemu-system-aarch64", existsSync(qemu)) &&
-    requires(t, "httpreply for arm64: script/build-httpreply arm64", existsSync(image))
+    requires(t, "httpreply for arm64 (script/build-httpreply arm64, by rustup)", existsSync(image))
   );
 }
 
