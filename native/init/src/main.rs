@@ -48,10 +48,10 @@ extern "C" fn main(_: c_int, words: *const *const c_char, environment: *const *c
     let mut mounts = Mounts::default();
     mounts.mount_system();
     console::open();
-    let (status, settings) = match Settings::read(&environment) {
-        Ok(settings) => (run(words, &environment, &settings, &mut mounts), settings),
-        Err(why) => (Err(why), Settings::default()),
-    };
+    let mut settings = Settings::default();
+    let status = settings
+        .read(&environment)
+        .and_then(|()| run(words, &environment, &settings, &mut mounts));
     let status = status.unwrap_or_else(|why| {
         console::say(format_args!("{why}"));
         NOT_SET_UP

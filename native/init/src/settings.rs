@@ -33,33 +33,43 @@ const OURS: [&[u8]; 6] = [
 ];
 
 impl Settings {
+    /// Takes what the environment says; a mistake does not hide the rest, so that it can be told where the host listens.
+    ///
     /// # Errors
-    /// A sentence, at a value that cannot be.
-    pub fn read(environment: &[&CStr]) -> Result<Self, String> {
-        let mut settings = Self::default();
+    /// A sentence, at the first value that cannot be.
+    pub fn read(&mut self, environment: &[&CStr]) -> Result<(), String> {
+        let mut outcome = Ok(());
         for variable in environment {
-            let Some((name, value)) = ours(variable) else {
-                continue;
-            };
-            let path = || value.to_bytes().starts_with(b"/").then(|| value.to_owned());
-            let wants = |what| format!("{} wants {what}", variable.to_bytes().escape_ascii());
-            match (name, value.to_bytes()) {
-                (b"URUNIT_CONFIG", _) => {
-                    settings.config = Some(path().ok_or_else(|| wants("an absolute path"))?)
-                }
-                (b"TRIPOD_EXIT_FILE", _) => {
-                    settings.exit_file = Some(path().ok_or_else(|| wants("an absolute path"))?)
-                }
-                // Set is set, as urunit has it.
-                (b"URUNIT_DEFROUTE", _) => settings.default_route = true,
-                (b"TRIPOD_WORDS", b"verbatim") => settings.verbatim = true,
-                (b"TRIPOD_WORDS", _) => return Err(wants("verbatim")),
-                (b"TRIPOD_POWEROFF", b"1") => settings.power_off = true,
-                (b"TRIPOD_POWEROFF", _) => return Err(wants("1")),
-                _ => settings.exit_port = Some(port(value).ok_or_else(|| wants("a port, such as 0x501"))?),
+            if let Some((name, value)) = ours(variable)
+                && let Err(wanted) = self.take(name, value)
+            {
+                outcome = outcome.and(Err(format!(
+                    "{} wants {wanted}",
+                    variable.to_bytes().escape_ascii()
+                )));
             }
         }
-        Ok(settings)
+        outcome
+    }
+
+    /// Returns what the value must be where it cannot be.
+    fn take(&mut self, name: &[u8], value: &CStr) -> Result<(), &'static str> {
+        let path = || match value.to_bytes() {
+            [b'/', ..] => Ok(Some(value.to_owned())),
+            _ => Err("an absolute path"),
+        };
+        match (name, value.to_bytes()) {
+            (b"URUNIT_CONFIG", _) => self.config = path()?,
+            (b"TRIPOD_EXIT_FILE", _) => self.exit_file = path()?,
+            // Set is set, as urunit has it.
+            (b"URUNIT_DEFROUTE", _) => self.default_route = true,
+            (b"TRIPOD_WORDS", b"verbatim") => self.verbatim = true,
+            (b"TRIPOD_WORDS", _) => return Err("verbatim"),
+            (b"TRIPOD_POWEROFF", b"1") => self.power_off = true,
+            (b"TRIPOD_POWEROFF", _) => return Err("1"),
+            _ => self.exit_port = Some(port(value).ok_or("a port, such as 0x501")?),
+        }
+        Ok(())
     }
 }
 
@@ -92,9 +102,15 @@ pub fn environment_of_program(environment: &[&CStr]) -> Vec<CString> {
 mod tests {
     use super::*;
 
+    fn read(environment: &[&CStr]) -> (Settings, Result<(), String>) {
+        let mut settings = Settings::default();
+        let outcome = settings.read(environment);
+        (settings, outcome)
+    }
+
     #[test]
     fn every_setting_is_read_and_the_rest_is_left_alone() {
-        let settings = Settings::read(&[
+        let settings = read(&[
             c"HOME=/",
             c"URUNIT_CONFIG=/urunit.conf",
             c"URUNIT_DEFROUTE=1",
@@ -112,14 +128,14 @@ mod tests {
             exit_port: Some(0x501),
             exit_file: Some(c"/dev/ttyS1".to_owned()),
         };
-        assert_eq!(settings, Ok(expected));
-        assert_eq!(Settings::read(&[c"TERM=linux"]), Ok(Settings::default()));
-        let decimal = Settings::read(&[c"TRIPOD_EXIT_PORT=244"]);
-        assert_eq!(decimal.map(|settings| settings.exit_port), Ok(Some(244)));
+        assert_eq!(settings, (expected, Ok(())));
+        assert_eq!(read(&[c"TERM=linux"]), (Settings::default(), Ok(())));
+        let (decimal, _) = read(&[c"TRIPOD_EXIT_PORT=244"]);
+        assert_eq!(decimal.exit_port, Some(244));
     }
 
     #[test]
-    fn a_value_that_cannot_be_is_an_error() {
+    fn a_value_that_cannot_be_is_an_error_and_hides_no_other() {
         for variable in [
             c"URUNIT_CONFIG=",
             c"URUNIT_CONFIG=urunit.conf",
@@ -129,7 +145,9 @@ mod tests {
             c"TRIPOD_EXIT_PORT=-1",
             c"TRIPOD_EXIT_FILE=ttyS1",
         ] {
-            let why = Settings::read(&[variable]).err().unwrap_or_default();
+            let (settings, outcome) = read(&[variable, c"URUNIT_DEFROUTE=1"]);
+            assert!(settings.default_route);
+            let why = outcome.err().unwrap_or_default();
             let begins = format!("{} wants ", variable.to_string_lossy());
             assert!(why.starts_with(&begins), "{why}");
         }
