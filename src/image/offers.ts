@@ -31,6 +31,8 @@ export interface OfferSource {
   readonly descriptor: Descriptor;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
+  /** Whose metadata it is, for messages; default: the manifest's digest. */
+  readonly subject?: string;
   /** `/urunc.json` of the root file system, undecoded. */
   readonly uruncJson?: Annotations;
 }
@@ -112,14 +114,14 @@ function readOffer(source: OfferSource, runtime: Annotations): Offer | string {
   const places = metadataPlaces(source, runtime);
 
   for (const { annotations, name } of places) {
-    const own = readOwn(annotations, `${name} of ${descriptor.digest}`);
+    const own = readOwn(annotations, `${name} of ${source.subject ?? descriptor.digest}`);
     if (own === undefined) continue;
     if (own.mode === "container") return { mode: "container", ...base };
     if (own.mode === "microvm") return "it asks for microVM mode, which this version does not have";
     return withRuntime({ ...base, ...own }, runtime);
   }
   for (const { annotations, name, kind } of places) {
-    const urunc = readUrunc(annotations, `${name} of ${descriptor.digest}`, kind);
+    const urunc = readUrunc(annotations, `${name} of ${source.subject ?? descriptor.digest}`, kind);
     if (urunc === undefined) continue;
     const offer = uruncOffer(base, urunc);
     return typeof offer === "string" ? offer : withRuntime(offer, runtime);

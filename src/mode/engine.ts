@@ -1,7 +1,10 @@
 /** What differs on a ground that an engine has laid: the network namespace, and hooks. */
 
+import { TripodError } from "../spec/errors.ts";
+import { subnetsOverlap } from "../spec/ipv4.ts";
 import type { Step } from "../spec/plan.ts";
-import type { EngineGround, ModeInput, OciHook } from "./input.ts";
+import type { NetFacts } from "../spec/protocol.ts";
+import type { EngineGround, ModeInput, Nat, OciHook } from "./input.ts";
 
 /** All new, but for a network namespace that an engine has made. */
 export function namespacesStep({ engine, hostname }: ModeInput): Step {
@@ -44,3 +47,52 @@ export const groundHooks = (engine: EngineGround): Step[] => hookSteps(engine, [
 /** Those that run beside the launched sandbox or wait for a later time. */
 export const launchHooks = (engine: EngineGround): Step[] =>
   hookSteps(engine, ["createContainer", "startContainer", "poststart", "poststop"]);
+
+/** A MAC of our own: the shared interface keeps its. Each namespace has one guest at most behind a NAT of this subnet. */
+const natMac = "02:00:00:00:00:fe";
+
+/** The network as a guest behind a NAT sees it: one interface with its own address, the namespace's end as its gateway. */
+export function behindNat(nat: Nat, net: NetFacts): NetFacts {
+  const [link] = net.interfaces;
+  if (link === undefined)
+    throw new TripodError("network-failed", "the network namespace has no interface to share with the guest");
+  const taken = [
+    ...net.interfaces.flatMap(({ addresses }) => addresses.map((one) => `${one.address}/${one.prefix}`)),
+    ...net.routes.map(({ destination }) => destination).filter((destination) => destination !== "0.0.0.0/0"),
+  ].filter((subnet) => !subnet.includes(":"));
+  const own = `${nat.host}/${nat.prefix}`;
+  const clash = taken.find((subnet) => subnetsOverlap(subnet, own));
+  if (clash !== undefined)
+    throw new TripodError(
+      "network-failed",
+      `the guest's own network ${own} lies in ${clash}, which the pod knows already`,
+      {
+        hint: "choose another network.nat_pool in the configuration",
+      },
+    );
+  const dns = { ...net.dns, servers: net.dns.servers.filter((server) => !server.includes(":")) };
+  return {
+    interfaces: [
+      {
+        name: link.name,
+        mac: natMac,
+        mtu: link.mtu,
+        up: true,
+        addresses: [{ family: "ipv4", address: nat.guest, prefix: nat.prefix }],
+      },
+    ],
+    routes: [{ family: "ipv4", destination: "0.0.0.0/0", gateway: nat.host, interface: link.name }],
+    dns,
+  };
+}
+
+/** After the tap is there. `link`: the shared interface. */
+export const natStep = ({ host, guest, prefix, ports }: Nat, tap: string, link: string): Step => ({
+  do: "nat",
+  tap,
+  link,
+  host,
+  guest,
+  prefix,
+  ports,
+});

@@ -41,10 +41,21 @@ export interface EngineGround {
   /** Joined; absent: a new one. */
   readonly networkNamespace?: HostPath;
   readonly oomScoreAdj?: number;
+  /** The namespace is others' too: the guest gets a network of its own behind it. Absent: the guest takes the interface over. */
+  readonly nat?: Nat;
   /** In the order of their times, each time's in the order of the bundle. */
   readonly hooks: readonly OciHook[];
   /** The state that hooks read, as JSON; the warden sets `pid` and `status`. */
   readonly hookState: string;
+}
+
+/** Two IPv4 addresses of one subnet. */
+export interface Nat {
+  readonly host: string;
+  readonly guest: string;
+  readonly prefix: number;
+  /** Ports of the shared address that are the guest's. */
+  readonly ports: readonly { readonly port: number; readonly protocol: "tcp" | "udp" }[];
 }
 
 export const hookTimes = [

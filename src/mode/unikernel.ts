@@ -15,7 +15,7 @@ import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
 import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
-import { groundHooks, launchHooks, namespacesStep } from "./engine.ts";
+import { behindNat, groundHooks, launchHooks, namespacesStep, natStep } from "./engine.ts";
 import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
 
 /** The private root is a tmpfs of mount points and small files. */
@@ -42,7 +42,9 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
       ...treeSteps(workload),
       { do: "root", sizeBytes: rootBytes },
     ]),
-  launch: (input, workload, net) => {
+  launch: (input, workload, seen) => {
+    const nat = input.engine?.nat;
+    const net = nat === undefined || seen === undefined ? seen : behindNat(nat, seen);
     const boot = describe(input, workload, net);
     const { given, steps } = monitorBoot(input, boot);
     const before = [...rootFileSteps(boot), ...steps];
@@ -151,7 +153,7 @@ function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered:
   const { engine } = input;
   const hooks = engine === undefined ? [] : launchHooks(engine);
   const taps = boot.nics.map((nic, index): Step => {
-    const redirect = net?.interfaces[index]?.name;
+    const redirect = engine?.nat === undefined ? net?.interfaces[index]?.name : undefined;
     return {
       do: "tap",
       name: nic.tap,
@@ -159,7 +161,13 @@ function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered:
       ...(redirect === undefined ? {} : { redirect }),
     };
   });
-  const steps: Step[] = [...hooks, ...taps];
+  const [first] = boot.nics;
+  const link = net?.interfaces[0]?.name;
+  const nat =
+    engine?.nat === undefined || first === undefined || link === undefined
+      ? []
+      : [natStep(engine.nat, first.tap, link)];
+  const steps: Step[] = [...hooks, ...taps, ...nat];
   for (const { name, path, write } of launch.opens) steps.push({ do: "open", name, path, write });
   steps.push(...rootSteps(input, launch));
   steps.push({

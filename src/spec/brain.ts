@@ -20,6 +20,8 @@ export interface CreateRequest {
   readonly systemdCgroup: boolean;
   /** Whether somebody waits for a terminal. */
   readonly console: boolean;
+  /** Other containers of the same pod that are there already, its sandbox's own left out. */
+  readonly neighbours: number;
   /** The caller's PATH. */
   readonly path: string;
 }
@@ -44,6 +46,7 @@ const schema: v.GenericSchema<unknown, CreateRequest> = v.object({
   stateDir: absolute,
   systemdCgroup: v.boolean(),
   console: v.boolean(),
+  neighbours: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   path: v.string(),
 });
 

@@ -41,6 +41,7 @@ default_memory = 1048576
 [network]
 default = "none"
 cni_plugin_dirs = ["/opt/cni/bin"]
+nat_pool = "198.19.0.0/16"
 [accelerator]
 vaccel = true
 [log]
@@ -59,7 +60,7 @@ files = 5
       qemu: { path: "/opt/qemu", defaultMemoryBytes: 134217728, defaultVcpus: 2 },
       hvt: { defaultMemoryBytes: 1048576 },
     },
-    network: { default: "none", cniPluginDirs: ["/opt/cni/bin"] },
+    network: { default: "none", cniPluginDirs: ["/opt/cni/bin"], natPool: "198.19.0.0/16" },
     accelerator: { vaccel: true },
     log: { maxBytes: 1048576, files: 5 },
   });
@@ -81,6 +82,7 @@ test("the example of docs/configuration.md is read, and has every key", () => {
     "default_memory",
     "default_vcpus",
     "cni_plugin_dirs",
+    "nat_pool",
   ])
     assert.match(toml, new RegExp(`^${key} = `, "m"));
 });

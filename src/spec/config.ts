@@ -19,6 +19,7 @@
  * [network]
  * default = "bridge"                                       # none, bridge, or a CNI list in <lib>/networks
  * cni_plugin_dirs = ["/opt/cni/bin"]
+ * nat_pool = "198.18.0.0/15"                               # addresses for guests beside other containers of a pod
  *
  * [accelerator]
  * vaccel = false                                           # whether a run may give its guest the host's vAccel agent
@@ -31,6 +32,7 @@
 
 import * as v from "valibot";
 import { TripodError } from "./errors.ts";
+import { ipv4Subnet } from "./ipv4.ts";
 import { nearest } from "./nearest.ts";
 import { type HostPath, hostPath } from "./paths.ts";
 import { parseMemory } from "./units.ts";
@@ -52,6 +54,8 @@ export interface Config {
     readonly default: string;
     /** Where CNI plugins are looked for; default: the usual directories. */
     readonly cniPluginDirs?: readonly HostPath[];
+    /** Where guests beside other containers of a pod get a network of four addresses each; CIDR. */
+    readonly natPool: string;
   };
   readonly accelerator: {
     /** Whether an annotation of a run may name a vAccel agent of the host for its guest. */
@@ -76,7 +80,8 @@ export const defaultPolicy: Policy = { order: defaultOrder, allowEmulation: fals
 export const defaultConfig: Config = {
   policy: defaultPolicy,
   monitors: {},
-  network: { default: "bridge" },
+  // RFC 2544's, which no network routes.
+  network: { default: "bridge", natPool: "198.18.0.0/15" },
   accelerator: { vaccel: false },
   log: { maxBytes: 16 * 1024 * 1024, files: 3 },
 };
@@ -162,6 +167,15 @@ const schema = table({
         v.pipe(text, v.regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,40}$/, "is no network name")),
       ),
       cni_plugin_dirs: v.exactOptional(list(path, 32)),
+      nat_pool: v.exactOptional(
+        v.pipe(
+          text,
+          v.check(
+            (value) => (ipv4Subnet(value)?.size ?? 0) >= 4,
+            "is no IPv4 subnet of at least four addresses",
+          ),
+        ),
+      ),
     }),
   ),
   accelerator: v.exactOptional(table({ vaccel: v.exactOptional(v.boolean("must be true or false")) })),
@@ -200,6 +214,7 @@ function configOf({ policy, monitors, network, accelerator, log }: Table): Confi
     network: {
       default: network?.default ?? defaultConfig.network.default,
       ...(network?.cni_plugin_dirs === undefined ? {} : { cniPluginDirs: network.cni_plugin_dirs }),
+      natPool: network?.nat_pool ?? defaultConfig.network.natPool,
     },
     accelerator: { vaccel: accelerator?.vaccel ?? defaultConfig.accelerator.vaccel },
     log: {

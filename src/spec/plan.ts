@@ -178,6 +178,20 @@ export type Step =
    */
   | { readonly do: "tap"; readonly name: string; readonly mtu: number; readonly redirect?: string }
   /**
+   * Gives the guest behind a tap a network of two addresses, which leaves by `link` under that interface's address: for a namespace that others use as well.
+   * `ports` of the link's address are the guest's. By iptables, in the sandbox's namespace; undone there when the namespace is not ours.
+   */
+  | {
+      readonly do: "nat";
+      readonly tap: string;
+      readonly link: string;
+      /** IPv4 addresses; both lie in one subnet of `prefix` bits. */
+      readonly host: string;
+      readonly guest: string;
+      readonly prefix: number;
+      readonly ports: readonly { readonly port: number; readonly protocol: "tcp" | "udp" }[];
+    }
+  /**
    * Runs an OCI hook with the state on stdin, in which the warden sets `pid` and `status`: now, or at the time that `when` names. A `poststop` hook is
    * kept in `hooks.json` for whoever removes the sandbox.
    */

@@ -107,6 +107,18 @@ export const plans = [
       { do: "tap", name: "tap0", mtu: 1500 },
       { do: "tap", name: "tap1", mtu: 65_535, redirect: "eth0" },
       {
+        do: "nat",
+        tap: "tap0",
+        link: "eth0",
+        host: "198.18.0.1",
+        guest: "198.18.0.2",
+        prefix: 30,
+        ports: [
+          { port: 80, protocol: "tcp" },
+          { port: 53, protocol: "udp" },
+        ],
+      },
+      {
         do: "hook",
         when: "now",
         path: hostPath("/bin/true"),
@@ -208,6 +220,7 @@ export const stepKinds = {
   open: true,
   tap: true,
   hook: true,
+  nat: true,
   oci: true,
   spawn: true,
 } as const satisfies Record<StepKind, true>;

@@ -3,7 +3,7 @@
 
 use crate::error::{Context, Result};
 use crate::path::{CgroupPath, HostPath, StatePath};
-use crate::plan::{Network, OciRuntime};
+use crate::plan::{Nat, Network, OciRuntime};
 use crate::state_dir::{StateDir, read_limited, write_all};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,12 @@ pub enum Begun {
         #[serde(skip_serializing_if = "Option::is_none")]
         netns: Option<HostPath>,
     },
+    /// `netns`: as of a tap.
+    Nat {
+        step: Nat,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        netns: Option<HostPath>,
+    },
     Hook,
     /// `cgroup`: the one that the bundle names, which a runtime killed halfway leaves behind.
     Oci {
@@ -55,7 +61,7 @@ impl Begun {
     fn outlives_us(&self) -> bool {
         match self {
             Begun::Cgroup { .. } | Begun::Network(_) | Begun::Oci { .. } => true,
-            Begun::Tap { netns, .. } => netns.is_some(),
+            Begun::Tap { netns, .. } | Begun::Nat { netns, .. } => netns.is_some(),
             _ => false,
         }
     }

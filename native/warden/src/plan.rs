@@ -3,6 +3,7 @@
 use crate::path::{CgroupPath, HostPath, SandboxPath, StatePath};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -354,6 +355,22 @@ pub struct Tap {
     pub redirect: Option<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatPort {
+    pub port: u16,
+    pub protocol: Protocol,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    pub tap: String,
+    pub link: String,
+    pub host: Ipv4Addr,
+    pub guest: Ipv4Addr,
+    pub prefix: u8,
+    pub ports: Vec<NatPort>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hook {
@@ -415,6 +432,7 @@ pub enum Step {
     Device(Device),
     Open(Open),
     Tap(Tap),
+    Nat(Nat),
     Hook(Hook),
     Oci(Oci),
     Spawn(Box<Spawn>),
@@ -437,6 +455,7 @@ impl Step {
             Step::Device(_) => "device",
             Step::Open(_) => "open",
             Step::Tap(_) => "tap",
+            Step::Nat(_) => "nat",
             Step::Hook(_) => "hook",
             Step::Oci(_) => "oci",
             Step::Spawn(_) => "spawn",

@@ -10,6 +10,7 @@ import { ownPrefix, uruncPrefix } from "../../spec/annotations.ts";
 import type { Annotations } from "../../spec/oci.ts";
 import { type HostPath, hostPath } from "../../spec/paths.ts";
 import type { Arch, Digest } from "../../spec/values.ts";
+import { networkKey, portsKey } from "./pod.ts";
 
 export interface Bundle {
   readonly dir: HostPath;
@@ -75,20 +76,24 @@ const noManifest: Digest = `sha256:${"0".repeat(64)}`;
 /** The annotations that may say how it runs. */
 const spoken = (annotations: Annotations): Annotations =>
   Object.fromEntries(
-    Object.entries(annotations).filter(([key]) => key.startsWith(ownPrefix) || key.startsWith(uruncPrefix)),
+    Object.entries(annotations).filter(
+      ([key]) =>
+        (key.startsWith(ownPrefix) || key.startsWith(uruncPrefix)) && key !== networkKey && key !== portsKey,
+    ),
   );
 
 /**
  * The way to run that a bundle offers: what its annotations say, else `/urunc.json` of its root, else a container. It is one way or none: an image that
  * is a unikernel is never run as a container for want of something.
  */
-export function offersOfBundle({ config, rootfs }: Bundle, arch: Arch): Offers {
+export function offersOfBundle({ dir, config, rootfs }: Bundle, arch: Arch): Offers {
   const annotations = spoken(config.annotations ?? {});
   const isSaid = Object.keys(annotations).length > 0;
   const uruncJson = rootfs === undefined || isSaid ? undefined : readUruncJson([rootfs], "the bundle's root");
   return readOffers(
     [
       {
+        subject: `the bundle ${dir}`,
         descriptor: { mediaType: "application/vnd.oci.image.manifest.v1+json", digest: noManifest, size: 0 },
         manifest: {
           schemaVersion: 2,

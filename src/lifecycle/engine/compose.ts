@@ -56,7 +56,7 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
     cniPluginDirs: [],
     hostDns: dnsOf(config),
     stdio: stdioOf(config, request),
-    engine: groundOf(bundle, request),
+    engine: groundOf(bundle, request, context.config.network.natPool),
     workload: await unikernelWorkload({
       offer,
       monitor,

@@ -8,6 +8,7 @@ import { TripodError } from "../../spec/errors.ts";
 import { type CgroupPath, cgroupPath, hostPath } from "../../spec/paths.ts";
 import type { Limits } from "../../spec/plan.ts";
 import type { Bundle } from "./bundle.ts";
+import { natOf } from "./pod.ts";
 
 /** Seconds that an OCI hook may name at most: a day. */
 const maxHookSeconds = 86_400;
@@ -16,9 +17,10 @@ const wrong = (field: string, why: string, hint?: string): TripodError =>
   new TripodError("bundle-invalid", `config.json: ${field} ${why}`, hint === undefined ? {} : { hint });
 
 /** Throws `bundle-invalid` for what no guest can have. */
-export function groundOf(bundle: Bundle, request: CreateRequest): EngineGround {
+export function groundOf(bundle: Bundle, request: CreateRequest, natPool: string): EngineGround {
   const { config } = bundle;
   const networkNamespace = networkOf(config);
+  const nat = natOf(config, request, natPool);
   const adjustment = config.process?.oomScoreAdj;
   if (adjustment !== undefined && adjustment !== null && (adjustment < -1000 || adjustment > 1000))
     throw wrong("process.oomScoreAdj", "is not from -1000 to 1000");
@@ -26,6 +28,7 @@ export function groundOf(bundle: Bundle, request: CreateRequest): EngineGround {
     cgroupPath: cgroupOf(config.linux?.cgroupsPath ?? "", request),
     ...(networkNamespace === undefined ? {} : { networkNamespace: hostPath(networkNamespace) }),
     ...(adjustment === undefined || adjustment === null ? {} : { oomScoreAdj: adjustment }),
+    ...(nat === undefined ? {} : { nat }),
     hooks: hookTimes.flatMap((time) => hooksAt(config, time)),
     hookState: JSON.stringify({
       ociVersion: config.ociVersion,

@@ -86,6 +86,11 @@ pub(super) fn add_veth(socket: &mut Socket, name: &str) -> Result<()> {
         .or_system(|| format!("cannot make the interface {name}"))
 }
 
+/// Gives an interface of this namespace an address.
+pub fn give_address(name: &str, address: IpAddr, prefix: u8) -> Result<()> {
+    add_address(&mut open()?, index(name)?, address, prefix)
+}
+
 /// Gives an interface an address.
 pub(super) fn add_address(socket: &mut Socket, index: u32, address: IpAddr, prefix: u8) -> Result<()> {
     let (family, bytes) = match address {

@@ -11,7 +11,7 @@ mod redirect;
 pub mod tap;
 
 pub use facts::NetFacts;
-pub use link::loopback_up;
+pub use link::{give_address, loopback_up};
 pub use look::look;
 
 #[cfg(test)]

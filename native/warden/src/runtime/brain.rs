@@ -31,6 +31,8 @@ pub struct CreateRequest<'a> {
     pub systemd_cgroup: bool,
     /// Whether somebody waits for a terminal.
     pub console: bool,
+    /// Other containers of the same pod that are there already.
+    pub neighbours: usize,
     /// The caller's, for programs to be found.
     pub path: String,
 }

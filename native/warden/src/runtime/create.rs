@@ -138,13 +138,14 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
         state_dir: &call.state_dir,
         systemd_cgroup: invocation.systemd_cgroup,
         console: invocation.flag("console-socket").is_some(),
+        neighbours: store::neighbours(&root, id, pod_of(&config))?,
         path: std::env::var("PATH").unwrap_or_default(),
     };
     let (mut brain, decision) = brain::decide(invocation, &request)?;
     match decision {
         Decision::Delegate(to) => {
             drop(brain);
-            Ok(Made::Delegated(hand_over(&call, &to)))
+            Ok(Made::Delegated(hand_over(&call, &to, pod_of(&config))))
         }
         Decision::Sandbox(first) => {
             invocation.refuse_unknown()?;
@@ -165,9 +166,9 @@ fn read_config(bundle: &Path) -> Result<Value, Failure> {
 }
 
 /// A container: the other runtime takes our place. The mark tells later verbs; one whose container never came to be is swept away.
-fn hand_over(call: &Call<'_>, to: &Delegate) -> Outcome {
+fn hand_over(call: &Call<'_>, to: &Delegate, pod: Option<&str>) -> Outcome {
     let root = &call.invocation.root;
-    store::mark(root, call.id, &to.program)?;
+    store::mark(root, call.id, &to.program, pod)?;
     let mut arguments = call.invocation.for_others.clone();
     if let Some(bundle) = &to.bundle {
         replace_bundle(&mut arguments, bundle);
@@ -201,6 +202,16 @@ fn replace_bundle(arguments: &mut Vec<String>, bundle: &Path) {
     arguments.insert(verb, format!("--bundle={}", bundle.display()));
 }
 
+/// The pod that a container belongs to, by containerd's annotations or CRI-O's; nothing for the pod's own sandbox.
+fn pod_of(config: &Value) -> Option<&str> {
+    let said = |key: &str| config.get("annotations")?.get(key)?.as_str();
+    let kind = said("io.kubernetes.cri.container-type").or_else(|| said("io.kubernetes.cri-o.ContainerType"));
+    if kind != Some("container") {
+        return None;
+    }
+    said("io.kubernetes.cri.sandbox-id").or_else(|| said("io.kubernetes.cri-o.SandboxID"))
+}
+
 fn record_of(call: &Call<'_>, config: &Value) -> Result<Record, Failure> {
     let field = |name: &str| format!("{}/config.json: {name}", call.bundle.display());
     let mut annotations = BTreeMap::new();
@@ -231,6 +242,7 @@ fn record_of(call: &Call<'_>, config: &Value) -> Result<Record, Failure> {
         rootfs: call.bundle.join(root).display().to_string(),
         annotations,
         created: clock::now(),
+        pod: pod_of(config).map(str::to_string),
         lib: call.invocation.lib(),
     })
 }

@@ -21,6 +21,8 @@ pub struct Record {
     pub rootfs: String,
     pub annotations: BTreeMap<String, String>,
     pub created: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Where the installation of its making keeps networks.
     pub lib: PathBuf,
 }
@@ -30,6 +32,8 @@ pub struct Record {
 pub struct Delegation {
     pub version: u32,
     pub program: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 pub enum Found {
@@ -88,7 +92,13 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
         .iter()
         .find(|(file, _)| path.join(file).exists())
         .and_then(|(_, name)| super::delegate::in_path(name));
-    Ok(runtime.map(|program| Found::Delegated(Delegation { version: 1, program })))
+    Ok(runtime.map(|program| {
+        Found::Delegated(Delegation {
+            version: 1,
+            program,
+            pod: None,
+        })
+    }))
 }
 
 impl Sandbox {
@@ -120,6 +130,36 @@ impl Sandbox {
         let state = self.state.as_ref()?;
         (self.status() != Status::Stopped && state.pid != 0).then_some(state.pid)
     }
+}
+
+/// How many other containers of a pod live: an init container that has ended needs no network any more.
+pub fn neighbours(root: &Path, id: &str, pod: Option<&str>) -> Result<usize, Failure> {
+    let Some(pod) = pod else { return Ok(0) };
+    let others = ids(root)?.into_iter().filter(|other| other != id);
+    Ok(others
+        .filter(|other| match find(root, other) {
+            Ok(Some(Found::Ours(sandbox))) => {
+                sandbox.record.pod.as_deref() == Some(pod) && sandbox.status() != Status::Stopped
+            }
+            Ok(Some(Found::Delegated(to))) => {
+                to.pod.as_deref() == Some(pod) && others_process_lives(&root.join(other))
+            }
+            // One that cannot be read is nobody's neighbour, and says so when it is asked for.
+            _ => false,
+        })
+        .count())
+}
+
+/// By what runc (`state.json`) or crun (`status`) keeps of its container's first process; one that keeps nothing we can read counts as alive.
+fn others_process_lives(path: &Path) -> bool {
+    let pid = [("state.json", "init_process_pid"), ("status", "pid")]
+        .iter()
+        .find_map(|(file, field)| {
+            let text = std::fs::read(path.join(file)).ok()?;
+            let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            value.get(field)?.as_i64()
+        });
+    pid.is_none_or(|pid| process::start_ticks(pid as i32).is_some())
 }
 
 /// The ids of all containers in a root, sorted.
@@ -191,10 +231,11 @@ pub fn make_root(root: &Path) -> Result<(), Failure> {
 }
 
 /// Marks a container as another runtime's.
-pub fn mark(root: &Path, id: &str, program: &Path) -> Result<(), Failure> {
+pub fn mark(root: &Path, id: &str, program: &Path, pod: Option<&str>) -> Result<(), Failure> {
     let delegation = Delegation {
         version: 1,
         program: program.to_path_buf(),
+        pod: pod.map(str::to_string),
     };
     let text = serde_json::to_string(&delegation).map_err(|error| Failure::new(error.to_string()))?;
     let path = mark_of(root, id);

@@ -303,7 +303,7 @@ pub fn checkpoint(invocation: &Invocation) -> Outcome {
         return match delegate::in_path("runc") {
             Some(program) => {
                 store::make_root(&invocation.root)?;
-                store::mark(&invocation.root, invocation.id()?, &program)?;
+                store::mark(&invocation.root, invocation.id()?, &program, None)?;
                 delegate::hand_over(&program, invocation)
             }
             None => Err(Failure::new("restore needs runc, which is not installed")),

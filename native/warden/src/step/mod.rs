@@ -8,6 +8,7 @@ mod files;
 mod hook;
 mod layers;
 mod namespaces;
+mod nat;
 mod network;
 mod oci;
 mod overlay;
@@ -48,6 +49,13 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
                 .as_ref()
                 .and_then(|network| network.joined.clone()),
         },
+        Step::Nat(step) => Begun::Nat {
+            step: step.clone(),
+            netns: session
+                .network
+                .as_ref()
+                .and_then(|network| network.joined.clone()),
+        },
         Step::Hook(_) => Begun::Hook,
         Step::Oci(step) => Begun::Oci {
             runtime: step.runtime,
@@ -73,6 +81,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
         Step::Device(step) => root::device(step, session),
         Step::Open(step) => files::open(step, session),
         Step::Tap(step) => tap::execute(step, session),
+        Step::Nat(step) => nat::execute(step, session),
         Step::Hook(step) => hook::execute(step, session),
         Step::Oci(step) => oci::execute(step, session),
         Step::Spawn(step) => spawn::execute(step, session),
@@ -91,6 +100,7 @@ pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
         Begun::Copy => copy::undo(session),
         Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
         Begun::Tap { redirect, netns } => tap::undo(redirect.as_deref(), netns.as_ref(), session),
+        Begun::Nat { step, netns } => nat::undo(step, netns.as_ref(), session),
         Begun::Hook => hook::undo(session),
         Begun::Oci { runtime, cgroup } => oci::undo(*runtime, cgroup.as_ref(), session),
         Begun::Spawn => spawn::undo(session),
