@@ -165,12 +165,12 @@ function selectionPage() {
     "",
     "## Guests and monitors",
     "",
-    "| Guest | Monitor | Architectures | KVM | Network device |",
-    "|---|---|---|---|---|",
+    "| Guest | Monitor | Architectures | KVM | Network device | Directories |",
+    "|---|---|---|---|---|---|",
     ...rows.flatMap(([features, whose]) =>
-      features.guests.map(
-        (guest) =>
-          `| ${code(guest)} | ${code(features.kind)}${whose} | ${features.arches.join(", ")} | ${kvmWords[features.kvm]} | ${features.taps === "fd" ? "yes" : "no"} |`,
+      Object.entries(features.guests).map(
+        ([guest, arches]) =>
+          `| ${code(guest)} | ${code(features.kind)}${whose} | ${arches.join(", ")} | ${kvmWords[features.kvm]} | ${features.taps === "none" ? "no" : "yes"} | ${features.shares.map(code).join(", ") || "no"} |`,
       ),
     ),
     "",
@@ -194,8 +194,8 @@ const yesNo = (value) => (value ? "yes" : "no");
 
 /** A pair of which both sides declare something in common; what its root can be is what the guest takes and the monitor gives. */
 function pairOf(guest, { features }) {
-  if (!features.guests.includes(guest.kind)) return undefined;
-  const arches = guest.arches.filter((arch) => features.arches.includes(arch));
+  const arches = guest.arches.filter((arch) => features.guests[guest.kind]?.includes(arch));
+  if (arches.length === 0) return undefined;
   const roots = guest.roots.filter((kind) => !shareKinds.has(kind) || features.shares.includes(kind));
   return { guest, features, arches, roots };
 }

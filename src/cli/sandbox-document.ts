@@ -1,5 +1,6 @@
 /** A sandbox as `inspect`, `ps -o json` and the tables show it. The documents are stable: fields are added, never changed. */
 
+import { exitMeaning } from "../monitor/index.ts";
 import type { SandboxView } from "../lifecycle/store.ts";
 import type { PortMapping } from "../spec/plan.ts";
 import type { Exit } from "../spec/protocol.ts";
@@ -78,10 +79,12 @@ export const shortId = (id: string): string => id.slice(0, 12);
 export const portText = (port: PortMapping): string =>
   `${port.hostIp === undefined ? "" : `${port.hostIp.includes(":") ? `[${port.hostIp}]` : port.hostIp}:`}${port.hostPort}->${port.guestPort}/${port.protocol}`;
 
-/** `stopped (0)`, `stopped (137, out of memory)`, `running` */
-export function statusText({ status, state }: Pick<SandboxView, "status" | "state">): string {
+/** `stopped (0)`, `stopped (137, out of memory)`, `stopped (148, a forbidden system call)`, `running` */
+export function statusText({ status, state, file }: Pick<SandboxView, "status" | "state" | "file">): string {
   if (status !== "stopped" || state?.exit === undefined) return status;
-  return `stopped (${state.exit.exitCode}${state.exit.oomKilled ? ", out of memory" : ""})`;
+  const { exitCode, oomKilled } = state.exit;
+  const meaning = oomKilled ? "out of memory" : exitMeaning(file.monitor, exitCode);
+  return `stopped (${exitCode}${meaning === undefined ? "" : `, ${meaning}`})`;
 }
 
 /** `3 m 12 s ago`, from an RFC 3339 time. */

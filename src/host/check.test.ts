@@ -30,7 +30,12 @@ const good: NodeFacts = {
   memoryBytes: 1,
   cpus: 1,
   tender: at("t"),
-  others: { "solo5-hvt": at("h"), "solo5-spt": at("s"), iptables: at("iptables") },
+  others: {
+    "solo5-hvt": at("h"),
+    "solo5-spt": at("s"),
+    iptables: at("iptables"),
+    virtiofsd: at("virtiofsd"),
+  },
   seen: { tun: yes, overlay: yes, cni: yes, userNamespaces: yes, seccomp: yes },
 };
 
@@ -41,7 +46,7 @@ const bad: NodeFacts = {
   ociRuntimes: { runc: none, crun: none },
   cgroups: "none",
   tender: none,
-  others: { "solo5-hvt": none, "solo5-spt": none, iptables: none },
+  others: { "solo5-hvt": none, "solo5-spt": none, iptables: none, virtiofsd: none },
   seen: { tun: no, overlay: no, cni: no, userNamespaces: no, seccomp: no },
 };
 
@@ -70,7 +75,7 @@ test("on a machine that has nothing, nothing is ok and every row has evidence an
 
 test("every id that is asked for is there, once", () => {
   const ids = check(good, disk, roots).map(({ id }) => id);
-  for (const id of "kvm tun cgroups overlayfs runc crun qemu solo5-hvt solo5-spt tripod-tender firecracker cloud-hypervisor cni iptables user-namespaces state disk".split(
+  for (const id of "kvm tun cgroups overlayfs runc crun qemu solo5-hvt solo5-spt tripod-tender firecracker cloud-hypervisor virtiofsd cni iptables user-namespaces state disk".split(
     " ",
   ))
     assert.equal(ids.filter((one) => one === id).length, 1, id);

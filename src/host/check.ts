@@ -124,6 +124,12 @@ export function check(
       facts.monitors["cloud-hypervisor"],
       optionalMonitor("cloud-hypervisor"),
     ),
+    foundRow(
+      "virtiofsd",
+      "directories for guests",
+      facts.others.virtiofsd,
+      "optional: apt-get install virtiofsd; guests with a directory by virtiofs need it",
+    ),
     seenRow(
       "cni",
       "network plugins",

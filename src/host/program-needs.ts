@@ -1,11 +1,15 @@
 /** Finds on this host what a monitor's program needs in its private root: libraries and data files (`monitor/monitor.ts`). */
 
+import { closeSync, openSync, readSync } from "node:fs";
 import { access, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { ProgramNeeds } from "../monitor/monitor.ts";
 import { TripodError } from "../spec/errors.ts";
 import { hostPath, sandboxPath } from "../spec/paths.ts";
 import type { Arch, BindNeed } from "../spec/values.ts";
+
+/** PT_INTERP */
+const programInterpreter = 3;
 
 const triplets: Readonly<Record<Arch, string>> = { amd64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" };
 
@@ -23,7 +27,7 @@ const libraryDirs = (arch: Arch): string[] => [
 export async function findNeeds(program: string, needs: ProgramNeeds, arch: Arch): Promise<BindNeed[]> {
   const binds: BindNeed[] = [];
   const covered: string[] = [];
-  if (needs.libraries)
+  if (needs.libraries === true || (needs.libraries === "as-linked" && isDynamic(program)))
     for (const dir of libraryDirs(arch)) {
       const from = await realpath(dir).catch(() => undefined);
       if (from === undefined) continue;
@@ -52,6 +56,30 @@ export async function findNeeds(program: string, needs: ProgramNeeds, arch: Arch
       });
     }
   return binds;
+}
+
+/** Whether an ELF program names an interpreter. What is no ELF program is somebody's wrapper, and needs one too. */
+function isDynamic(program: string): boolean {
+  const file = openSync(program, "r");
+  try {
+    const head = Buffer.alloc(4096);
+    const length = readSync(file, head, 0, head.length, 0);
+    if (length < 64 || head.readUInt32BE(0) !== 0x7f454c46 || head[4] !== 2) return true;
+    const [at, size, count] = [
+      Number(head.readBigUInt64LE(32)),
+      head.readUInt16LE(54),
+      head.readUInt16LE(56),
+    ];
+    for (let index = 0; index < count; index++) {
+      const entry = at + index * size;
+      // The table follows the header in every program that a linker makes.
+      if (entry + 4 > length) return true;
+      if (head.readUInt32LE(entry) === programInterpreter) return true;
+    }
+    return false;
+  } finally {
+    closeSync(file);
+  }
 }
 
 async function firstFound(dirs: readonly string[], name: string): Promise<string | undefined> {

@@ -92,7 +92,7 @@ export async function unikernelWorkload(source: UnikernelSource): Promise<Uniker
     monitor,
     machine: source.machine,
     program,
-    needs: await findNeeds(program, driver.needs, source.arch),
+    needs: await findNeeds(program, driver.needs(offer.guest, offer.arch), source.arch),
     kernel,
     root,
     args: source.args,

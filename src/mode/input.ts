@@ -99,6 +99,8 @@ export interface UnikernelWorkload {
   /** The monitor's program, and the files that its `ProgramNeeds` ask for. */
   readonly program: HostPath;
   readonly needs: readonly BindNeed[];
+  /** virtiofsd, where there is one: needed by guests with a directory by virtiofs. */
+  readonly shareServer?: { readonly program: HostPath; readonly needs: readonly BindNeed[] };
   /** Resolved in the image's root file system. */
   readonly kernel: HostPath;
   readonly root: GuestRoot;

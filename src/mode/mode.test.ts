@@ -45,6 +45,17 @@ const qemu: UnikernelWorkload = {
   ],
   netDevices: [],
 };
+const firecracker: UnikernelWorkload = {
+  ...qemu,
+  monitor: "firecracker",
+  program: hostPath("/usr/bin/firecracker"),
+  needs: [],
+};
+const cloudHypervisor: UnikernelWorkload = {
+  ...firecracker,
+  monitor: "cloud-hypervisor",
+  program: hostPath("/usr/bin/cloud-hypervisor"),
+};
 const bundle: BundleInput = {
   arch: "amd64",
   image: { Entrypoint: ["/httpreply"], Env: ["PATH=/"] },
@@ -101,6 +112,8 @@ const cases = {
   "unikernel-spt": () => both(inputOf(spt), dualStack),
   "unikernel-spt-none": () => both(inputOf(spt, { network: "none", ports: [] }), noNet),
   "unikernel-qemu": () => both(inputOf(qemu), dualStack),
+  "unikernel-firecracker": () => both(inputOf(firecracker), dualStack),
+  "unikernel-cloud-hypervisor": () => both(inputOf(cloudHypervisor), dualStack),
   container: () => both(inputOf(container), dualStack),
   "container-none-copy": () =>
     both(inputOf({ ...container, overlay: false, stopSignal: 3 }, { network: "none", ports: [] }), noNet),
@@ -134,7 +147,7 @@ test("every fd that a spawn is given was opened earlier in the same plan, and ev
     const spawn = launched.steps.find((step) => step.do === "spawn");
     if (spawn === undefined) continue;
     const opened = launched.steps.flatMap((step) =>
-      step.do === "open" || step.do === "tap" ? [step.name] : [],
+      step.do === "open" || (step.do === "tap" && step.owner === undefined) ? [step.name] : [],
     );
     assert.deepEqual(spawn.fds.map(({ name }) => name).toSorted(), opened.toSorted());
     assert.equal(launched.steps.at(-1), spawn);
@@ -142,7 +155,13 @@ test("every fd that a spawn is given was opened earlier in the same plan, and ev
 });
 
 test("a monitor runs in new namespaces of every kind, as nobody else, and cannot dump core", () => {
-  for (const name of ["unikernel-spt", "unikernel-spt-none", "unikernel-qemu"] as const) {
+  for (const name of [
+    "unikernel-spt",
+    "unikernel-spt-none",
+    "unikernel-qemu",
+    "unikernel-firecracker",
+    "unikernel-cloud-hypervisor",
+  ] as const) {
     const steps = stepsOf(cases[name]());
     const { make, join: joined } = oneOf(steps, "namespaces");
     assert.deepEqual([...make].toSorted(), ["cgroup", "ipc", "mount", "network", "pid", "uts"]);
@@ -150,6 +169,7 @@ test("a monitor runs in new namespaces of every kind, as nobody else, and cannot
     const spawn = oneOf(steps, "spawn");
     assert.equal(spawn.as.uid, 700_001);
     assert.ok(spawn.rlimits.some(({ type, hard }) => type === "core" && hard === 0));
+    assert.ok(spawn.seccomp !== undefined, name);
   }
 });
 
@@ -248,6 +268,7 @@ const refused = (workload: UnikernelWorkload): void =>
 
 test("what cannot be described or driven is an error before anything is done", () => {
   refused({ ...spt, monitor: "firecracker" });
+  refused({ ...qemu, offer: { ...pvhOffer, guest: "mewz", arch: "arm64" } });
 });
 
 test("a dry run can show what the monitor was rendered to", () => {

@@ -6,14 +6,15 @@
 import { guestDriver } from "../guest/index.ts";
 import { monitorDriver } from "../monitor/index.ts";
 import type { MonitorDriver } from "../monitor/monitor.ts";
+import { shareServerBytes } from "../monitor/share-server.ts";
 import { TripodError } from "../spec/errors.ts";
-import { cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
-import type { Credentials, Rlimit, Step } from "../spec/plan.ts";
+import { type StatePath, cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
+import type { Credentials, FdGrant, Plan, Rlimit, Step } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import { present } from "../spec/present.ts";
 import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
-import type { GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
+import type { Arch, BindNeed, GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
 import { behindNat, groundHooks, launchHooks, namespacesStep, natStep } from "./engine.ts";
 import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
@@ -34,7 +35,10 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
         limits: {
           pids: defaultPids,
           ...input.sandbox.limits,
-          memoryBytes: workload.machine.memoryBytes + driverOf(workload).overheadBytes(workload.machine),
+          memoryBytes:
+            workload.machine.memoryBytes +
+            driverOf(workload).overheadBytes(workload.machine) +
+            (workload.root.kind === "virtiofs" ? shareServerBytes : 0),
         },
       },
       namespacesStep(input),
@@ -45,20 +49,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
   launch: (input, workload, seen) => {
     const nat = input.engine?.nat;
     const net = nat === undefined || seen === undefined ? seen : behindNat(nat, seen);
-    const boot = describe(input, workload, net);
-    const { given, steps } = monitorBoot(input, boot);
-    const before = [...rootFileSteps(boot), ...steps];
-    const launch = driverOf(workload).render({
-      guest: workload.offer.guest,
-      boot: given,
-      machine: workload.machine,
-      program: workload.program,
-      needs: workload.needs,
-    });
-    return {
-      plan: planOf(input, [...before, ...launchSteps(input, workload, { boot, launch, net })]),
-      launch,
-    };
+    return launchOf(input, workload, { boot: describe(input, workload, net), net });
   },
 };
 
@@ -68,9 +59,30 @@ export const treePath = statePath("rootfs");
 const treeSteps = ({ tree }: UnikernelWorkload): Step[] =>
   tree === undefined ? [] : [{ do: tree.overlay ? "overlay" : "copy", lowers: tree.lowers, at: treePath }];
 
-function driverOf({ monitor, program }: UnikernelWorkload): MonitorDriver {
+/** The launch of a guest that is described already. */
+export function launchOf(
+  input: ModeInput,
+  workload: UnikernelWorkload,
+  { boot, net }: { readonly boot: GuestBoot; readonly net: NetFacts | undefined },
+): { readonly plan: Plan; readonly launch: Launch } {
+  const { given, steps } = monitorBoot(input, boot);
+  const launch = driverOf(workload).render({
+    guest: workload.offer.guest,
+    boot: given,
+    machine: workload.machine,
+    program: workload.program,
+    needs: workload.needs,
+    ...(workload.shareServer === undefined ? {} : { shareServer: workload.shareServer }),
+  });
+  const before = [...rootFileSteps(boot), ...steps];
+  return { plan: planOf(input, [...before, ...launchSteps(input, workload, { boot, launch, net })]), launch };
+}
+
+function driverOf({ monitor, program, offer }: UnikernelWorkload): MonitorDriver {
   const driver = monitorDriver(monitor, program);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
+  if (driver.features.guests[offer.guest]?.includes(offer.arch) !== true)
+    throw new TripodError("no-fit", `${offer.guest} on ${monitor} on ${offer.arch} is not supported`);
   return driver;
 }
 
@@ -149,26 +161,14 @@ interface Rendered {
 }
 
 function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered: Rendered): Step[] {
-  const { boot, launch, net } = rendered;
+  const { launch } = rendered;
   const { engine } = input;
-  const hooks = engine === undefined ? [] : launchHooks(engine);
-  const taps = boot.nics.map((nic, index): Step => {
-    const redirect = engine?.nat === undefined ? net?.interfaces[index]?.name : undefined;
-    return {
-      do: "tap",
-      name: nic.tap,
-      mtu: nic.mtu,
-      ...(redirect === undefined ? {} : { redirect }),
-    };
-  });
-  const [first] = boot.nics;
-  const link = net?.interfaces[0]?.name;
-  const nat =
-    engine?.nat === undefined || first === undefined || link === undefined
-      ? []
-      : [natStep(engine.nat, first.tap, link)];
-  const steps: Step[] = [...hooks, ...taps, ...nat];
+  const steps = [
+    ...(engine === undefined ? [] : launchHooks(engine)),
+    ...tapSteps(input, rendered, credentialsOf(input)),
+  ];
   for (const { name, path, write } of launch.opens) steps.push({ do: "open", name, path, write });
+  steps.push(...helperSteps(input, launch, machine.arch));
   steps.push(...rootSteps(input, launch));
   steps.push({
     do: "spawn",
@@ -176,15 +176,13 @@ function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered:
     argv: launch.argv,
     env: launch.env,
     as: credentialsOf(input),
-    fds: [...launch.opens, ...launch.taps].map(({ name, at }) => ({ name, at })),
+    fds: fdsOf(launch),
     ...(launch.seccomp === undefined ? {} : { seccomp: compileSeccomp(launch.seccomp, machine.arch) }),
-    rlimits: rlimits(
-      launch,
-      boot.disks.some((disk) => !disk.readonly),
-    ),
+    rlimits: rlimits(launch),
     ...(engine?.oomScoreAdj === undefined ? {} : { oomScoreAdj: engine.oomScoreAdj }),
     maskedPaths: [],
     readonlyPaths: [],
+    ...(launch.exitCodes === undefined ? {} : { exitCodes: launch.exitCodes }),
     stdio: input.stdio,
     stop: launch.stop,
     ...(launch.channel === undefined ? {} : { channel: launch.channel }),
@@ -192,16 +190,92 @@ function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered:
   return steps;
 }
 
+const helperName = (index: number): string => `helper-${index}`;
+const helperSocket = (index: number): StatePath => statePath(`helpers/${index}.sock`);
+
+const fdsOf = ({ opens, taps, helpers }: Launch): FdGrant[] => [
+  ...[...opens, ...taps].flatMap(({ name, at }) => (at === undefined ? [] : [{ name, at }])),
+  ...helpers.flatMap(({ reached }, index) =>
+    "at" in reached ? [{ name: helperName(index), at: reached.at }] : [],
+  ),
+];
+
+/** The programs beside the monitor, and their sockets where it opens them by path. */
+function helperSteps(input: ModeInput, { helpers }: Launch, arch: Arch): Step[] {
+  if (helpers.length === 0) return [];
+  const steps: Step[] = [{ do: "directory", at: statePath("helpers"), mode: 0o700 }];
+  for (const [index, helper] of helpers.entries()) {
+    const { program, argv, env, listensAt, reached, binds, proc, openFiles } = helper;
+    steps.push({
+      do: "helper",
+      program,
+      argv,
+      env,
+      as: credentialsOf(input),
+      socket: helperSocket(index),
+      listensAt,
+      ...("at" in reached ? { connects: helperName(index) } : {}),
+      rootBytes,
+      binds: binds.map(bindOf),
+      proc,
+      seccomp: compileSeccomp(helper.seccomp, arch),
+      rlimits: rlimits({ opens: [], binds, scratchBytes: 0, openFiles }),
+    });
+    if ("path" in reached)
+      steps.push({
+        do: "bind",
+        from: hostPathOf(input, helperSocket(index)),
+        at: reached.path,
+        readonly: true,
+        noexec: true,
+        recursive: false,
+      });
+  }
+  return steps;
+}
+
+const bindOf = ({
+  from,
+  at,
+  writable,
+  executable,
+  recursive,
+}: BindNeed): Omit<Extract<Step, { do: "bind" }>, "do"> => ({
+  from,
+  at,
+  readonly: writable !== true,
+  noexec: executable !== true,
+  recursive: recursive === true,
+});
+
+/**
+ * A tap per network device, with the frames of the namespace's own interface, or behind it; one that is opened by name belongs to the monitor's
+ * user.
+ */
+function tapSteps({ engine }: ModeInput, { boot, launch, net }: Rendered, { uid, gid }: Credentials): Step[] {
+  const nat = engine?.nat;
+  const [first] = boot.nics;
+  const link = net?.interfaces[0]?.name;
+  const taps = boot.nics.map((nic, index): Step => {
+    const redirect = nat === undefined ? net?.interfaces[index]?.name : undefined;
+    const tap = launch.taps.find(({ name }) => name === nic.tap);
+    return {
+      do: "tap",
+      name: nic.tap,
+      mtu: nic.mtu,
+      ...(redirect === undefined ? {} : { redirect }),
+      ...(tap?.vnetHeader === undefined ? {} : { vnetHeader: tap.vnetHeader }),
+      ...(tap !== undefined && tap.at === undefined ? { owner: { uid, gid } } : {}),
+    };
+  });
+  return nat === undefined || first === undefined || link === undefined
+    ? taps
+    : [...taps, natStep(nat, first.tap, link)];
+}
+
 /** Everything that the monitor opens by path. Small files lie in the state directory and are bound from there. */
 function rootSteps(input: ModeInput, launch: Launch): Step[] {
-  const steps: Step[] = launch.binds.map(({ from, at, writable, executable }): Step => ({
-    do: "bind",
-    from,
-    at,
-    readonly: writable !== true,
-    noexec: executable !== true,
-    recursive: false,
-  }));
+  const steps: Step[] = launch.binds.map((bind): Step => ({ do: "bind", ...bindOf(bind) }));
   for (const { from, at } of launch.devices) steps.push({ do: "device", from, at });
   if (launch.files.length > 0) steps.push({ do: "directory", at: statePath("files"), mode: 0o755 });
   for (const [index, { at, content }] of launch.files.entries()) {
@@ -216,6 +290,8 @@ function rootSteps(input: ModeInput, launch: Launch): Step[] {
       recursive: false,
     });
   }
+  if (launch.proc === true)
+    steps.push({ do: "mount", type: "proc", at: sandboxPath("/proc"), options: ["ro"] });
   if (launch.scratchBytes > 0)
     steps.push({
       do: "mount",
@@ -234,12 +310,18 @@ function credentialsOf({ sandbox }: ModeInput): Credentials {
   return credentials;
 }
 
+type Limited = Pick<Launch, "opens" | "binds" | "scratchBytes" | "openFiles" | "memoryFileBytes">;
+
 /** All of them lower what is inherited, so none needs a privilege. */
-const rlimits = (launch: Launch, writesFiles: boolean): Rlimit[] => [
-  { type: "core", soft: 0, hard: 0 },
-  { type: "nofile", soft: 256, hard: 256 },
-  { type: "memlock", soft: 0, hard: 0 },
-  { type: "msgqueue", soft: 0, hard: 0 },
-  // Without a disk to write and without scratch space there is no file to grow.
-  ...(writesFiles || launch.scratchBytes > 0 ? [] : [{ type: "fsize", soft: 0, hard: 0 }]),
-];
+function rlimits({ opens, binds, scratchBytes, openFiles = 256, memoryFileBytes = 0 }: Limited): Rlimit[] {
+  const writesFiles =
+    scratchBytes > 0 || opens.some(({ write }) => write) || binds.some(({ writable }) => writable === true);
+  return [
+    { type: "core", soft: 0, hard: 0 },
+    { type: "nofile", soft: openFiles, hard: openFiles },
+    { type: "memlock", soft: 0, hard: 0 },
+    { type: "msgqueue", soft: 0, hard: 0 },
+    // Where nothing can be written no file grows but those in memory.
+    ...(writesFiles ? [] : [{ type: "fsize", soft: memoryFileBytes, hard: memoryFileBytes }]),
+  ];
+}

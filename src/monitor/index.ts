@@ -3,11 +3,19 @@
 import type { Supports } from "../spec/support.ts";
 import type { Facts, MonitorKind } from "../spec/values.ts";
 import type { MonitorDriver } from "./monitor.ts";
+import { cloudHypervisor } from "./cloud-hypervisor/cloud-hypervisor.ts";
+import { firecracker } from "./firecracker/firecracker.ts";
 import { qemu } from "./qemu/qemu.ts";
 import { isSolo5Program, solo5Program, tender } from "./solo5.ts";
 
 /** By our own tender and the installed programs. */
-export const monitors: readonly MonitorDriver[] = [tender("hvt"), tender("spt"), qemu];
+export const monitors: readonly MonitorDriver[] = [
+  tender("hvt"),
+  tender("spt"),
+  qemu,
+  firecracker,
+  cloudHypervisor,
+];
 /** By Solo5's own tenders, where the operator chose them. */
 export const solo5Programs: readonly MonitorDriver[] = [solo5Program("hvt"), solo5Program("spt")];
 
@@ -16,6 +24,10 @@ export function monitorDriver(kind: MonitorKind, program: string): MonitorDriver
   const drivers = isSolo5Program(program) ? solo5Programs : monitors;
   return drivers.find((driver) => driver.features.kind === kind);
 }
+
+/** What an exit status of a monitor's own says, if it says anything. */
+export const exitMeaning = (kind: string, status: number): string | undefined =>
+  monitors.find(({ features }) => features.kind === kind)?.exitMeanings?.[status];
 
 /** What the monitors found on this machine can do. A missing program keeps its driver's row, so that its verdict can say what is missing. */
 export const supportsOf = (found: Facts["monitors"]): Supports =>

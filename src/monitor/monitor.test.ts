@@ -6,8 +6,17 @@ import { TripodError } from "../spec/errors.ts";
 import { richFacts } from "../spec/fixtures.ts";
 import { hostPath, sandboxPath } from "../spec/paths.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
-import { type Launch, type Machine, type MonitorBoot, arches } from "../spec/values.ts";
-import { monitorDriver, monitors, solo5Programs, supportsOf } from "./index.ts";
+import {
+  type Arch,
+  type GuestKind,
+  type Launch,
+  type Machine,
+  type MonitorBoot,
+  type MonitorKind,
+  arches,
+  guestKinds,
+} from "../spec/values.ts";
+import { exitMeaning, monitorDriver, monitors, solo5Programs, supportsOf } from "./index.ts";
 import { type MonitorDriver, mebibyte } from "./monitor.ts";
 import { isSolo5Program } from "./solo5.ts";
 
@@ -28,13 +37,51 @@ const needs = [
   { from: hostPath("/lib/libc.so.6"), at: sandboxPath("/lib/libc.so.6"), executable: true },
 ] as const;
 
-const driver = (kind: "hvt" | "spt" | "qemu", program = "/bin/tripod-tender"): MonitorDriver => {
+const driver = (kind: MonitorKind, program = "/bin/tripod-tender"): MonitorDriver => {
   const found = monitorDriver(kind, program);
   assert.ok(found !== undefined);
   return found;
 };
 
+/** All that a described guest can have, as far as this monitor takes it. */
+function fullBoot({ features }: MonitorDriver): MonitorBoot {
+  return {
+    ...boot,
+    initrd: hostPath("/layers/initrd"),
+    bootLine: "console=ttyS0 a=1,b=2 -- c",
+    disks: disks.map(({ sectorBytes: _512, ...disk }) => disk),
+    nics: [nic, { ...nic, name: "service1", tap: "tap1", mac: "0a:58:0a:80:00:06" }],
+    shares: features.shares.flatMap((kind) => [
+      { kind, tag: "root", path: hostPath("/layers/tree"), readonly: true },
+      { kind, tag: "data", path: hostPath("/srv/data"), readonly: false },
+    ]),
+  };
+}
+
+/** Every pair of the drivers with more than one guest, on every architecture that it runs on. */
+const pairs = monitors
+  .filter(({ features }) => Object.keys(features.guests).length > 1)
+  .flatMap((one) =>
+    guestKinds.flatMap((guest) =>
+      (one.features.guests[guest] ?? []).map((arch): [string, () => Launch] => [
+        `${one.features.kind}-${guest}-${arch}`,
+        () => renderFull(one, guest, arch),
+      ]),
+    ),
+  );
+
+const renderFull = (one: MonitorDriver, guest: GuestKind, arch: Arch): Launch =>
+  one.render({
+    guest,
+    boot: fullBoot(one),
+    machine: { ...machine, arch, kvm: one.features.kvm === "required" },
+    program: hostPath("/usr/bin/monitor"),
+    needs,
+    shareServer: { program: hostPath("/usr/libexec/virtiofsd"), needs },
+  });
+
 const cases: Readonly<Record<string, () => Launch>> = {
+  ...Object.fromEntries(pairs),
   "spt-solo5": () =>
     driver("spt").render({
       guest: "solo5",
@@ -89,22 +136,34 @@ const cases: Readonly<Record<string, () => Launch>> = {
 for (const [name, render] of Object.entries(cases))
   test(`what ${name} renders to is golden/${name}.json`, () => {
     const path = join(import.meta.dirname, "golden", `${name}.json`);
-    const { seccomp, ...launch } = render();
-    const text = `${JSON.stringify({ ...launch, seccomp: seccomp === undefined ? null : "profile" }, null, 2)}\n`;
+    const { seccomp, files, helpers, ...launch } = render();
+    const shown = {
+      ...launch,
+      helpers: helpers.map((helper) => ({ ...helper, seccomp: "profile" })),
+      files: files.map(({ at, content }) => ({
+        at,
+        content: JSON.parse(Buffer.from(content, "base64").toString()),
+      })),
+      seccomp: seccomp === undefined ? null : "profile",
+    };
+    const text = `${JSON.stringify(shown, null, 2)}\n`;
     if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(path, text);
     assert.deepEqual(JSON.parse(text), JSON.parse(readFileSync(path, "utf8")));
   });
 
 test("every fd that an argument names is opened, each number once, from 3 on", () => {
   for (const [name, render] of Object.entries(cases)) {
-    const { argv, opens, taps } = render();
-    const given = [...opens, ...taps].map(({ at }) => at);
+    const { argv, opens, taps, helpers, channel } = render();
+    const reached = helpers.map((helper) => ("at" in helper.reached ? helper.reached : {}));
+    const given = [...opens, ...taps, ...reached, channel ?? {}].flatMap(({ at }: { at?: number }) =>
+      at === undefined ? [] : [at],
+    );
     assert.deepEqual(
       given,
       given.map((_, index) => index + 3),
       name,
     );
-    const named = [...argv.join(" ").matchAll(/(?:@|fd=|set=|fdset\/)(\d+)/g)].map(([, number]) =>
+    const named = [...argv.join(" ").matchAll(/(?:@|fd=\[?|set=|fdset\/)(\d+)/g)].map(([, number]) =>
       Number(number),
     );
     assert.deepEqual(new Set(named), new Set(given), name);
@@ -112,15 +171,18 @@ test("every fd that an argument names is opened, each number once, from 3 on", (
 });
 
 const making =
-  (kind: "hvt" | "spt" | "qemu", change: Partial<Machine>, guest: Partial<MonitorBoot> = {}) =>
+  (kind: MonitorKind, change: Partial<Machine>, guest: Partial<MonitorBoot> = {}) =>
   () =>
     driver(kind).render({
-      guest: "solo5",
+      guest: kind === "hvt" || kind === "spt" ? "solo5" : "pvh",
       boot: { ...boot, ...guest },
       machine: { ...machine, ...change },
       program: hostPath("/bin/x"),
       needs: [],
     });
+const shared = (kind: "9p" | "virtiofs"): Partial<MonitorBoot> => ({
+  shares: [{ kind, tag: "root", path: hostPath("/layers/tree"), readonly: true }],
+});
 const code = (wanted: string) => (error: unknown) => error instanceof TripodError && error.code === wanted;
 
 test("machines that a monitor cannot make are refused", () => {
@@ -128,9 +190,22 @@ test("machines that a monitor cannot make are refused", () => {
   assert.throws(making("spt", { memoryBytes: 1000 }), code("memory-too-small"));
   assert.throws(making("spt", { memoryBytes: 5000 * mebibyte }), code("memory-invalid"));
   assert.throws(making("spt", { vcpus: 2 }), code("no-fit"));
-  assert.throws(making("qemu", { arch: "arm64" }), code("no-fit"));
-  assert.throws(making("qemu", { vcpus: 17 }), code("no-fit"));
-  assert.throws(making("qemu", {}, { nics: Array.from({ length: 9 }, () => nic) }), code("no-fit"));
+  const manyNics = { nics: Array.from({ length: 33 }, () => nic) };
+  for (const kind of ["qemu", "firecracker", "cloud-hypervisor"] as const) {
+    assert.throws(making(kind, { memoryBytes: 1000 }), code("memory-too-small"), kind);
+    assert.throws(making(kind, { vcpus: 0 }), code("no-fit"), kind);
+    assert.throws(making(kind, { vcpus: 255 }), code("no-fit"), kind);
+    assert.throws(making(kind, {}, manyNics), code("no-fit"), kind);
+  }
+  assert.throws(making("firecracker", {}, shared("9p")), code("no-fit"));
+  assert.throws(making("cloud-hypervisor", {}, shared("9p")), code("no-fit"));
+  assert.throws(making("firecracker", {}, { disks }), /sectors of 4096 bytes/);
+  assert.throws(making("cloud-hypervisor", {}, { disks }), /sectors of 4096 bytes/);
+  const hermit = { guest: "hermit", boot, program: hostPath("/bin/x"), needs: [] } as const;
+  assert.throws(
+    () => driver("qemu").render({ ...hermit, machine: { ...machine, arch: "arm64" } }),
+    /no QEMU machine is described for hermit on arm64/,
+  );
 });
 
 test("Solo5's own program is known by its name, and takes no network device", () => {
@@ -153,8 +228,17 @@ test("Solo5's own program is known by its name, and takes no network device", ()
       ["hvt", "none"],
       ["spt", "fd"],
       ["qemu", "fd"],
+      ["firecracker", "name"],
+      ["cloud-hypervisor", "fd"],
     ],
   );
+});
+
+test("a status of Firecracker's own is told in words, another's is not", () => {
+  assert.equal(exitMeaning("firecracker", 148), "a forbidden system call");
+  assert.equal(exitMeaning("firecracker", 0), undefined);
+  assert.equal(exitMeaning("qemu", 148), undefined);
+  assert.equal(exitMeaning("runc", 148), undefined);
 });
 
 test("every profile of system calls compiles for every architecture", () => {

@@ -1,8 +1,8 @@
 /** What a monitor driver is: its features, what its program needs on disk, and a pure rendering of a described guest to a `Launch`. */
 
-import type { HostPath } from "../spec/paths.ts";
+import { type HostPath, hostPath, sandboxPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
-import type { BindNeed, GuestKind, Launch, Machine, MonitorBoot } from "../spec/values.ts";
+import type { Arch, BindNeed, GuestKind, Launch, Machine, MonitorBoot } from "../spec/values.ts";
 
 export interface RenderInput {
   readonly guest: GuestKind;
@@ -11,12 +11,14 @@ export interface RenderInput {
   readonly program: HostPath;
   /** Shared libraries, modules and data files that `ProgramNeeds` asked for, as found on this host, those that hold code marked executable. */
   readonly needs: readonly BindNeed[];
+  /** virtiofsd, with what it needs as above; absent: there is none here. */
+  readonly shareServer?: { readonly program: HostPath; readonly needs: readonly BindNeed[] };
 }
 
 /** Files that the program must find in its private root; `host/` looks for them. */
 export interface ProgramNeeds {
-  /** Whether the program is linked dynamically: its interpreter and libraries are needed at their own paths. */
-  readonly libraries: boolean;
+  /** Whether it needs its interpreter and libraries at their own paths; `as-linked`: if this program is linked dynamically. */
+  readonly libraries: boolean | "as-linked";
   /** Each of `names` that is found first in one of `dirs`, bound beneath `at`, or where it was found when `at` is absent. */
   readonly files: readonly {
     readonly names: readonly string[];
@@ -29,13 +31,19 @@ export interface ProgramNeeds {
 
 export interface MonitorDriver {
   readonly features: MonitorFeatures;
-  readonly needs: ProgramNeeds;
+  /** What its program needs to run this kind of guest. */
+  readonly needs: (guest: GuestKind, arch: Arch) => ProgramNeeds;
   /** How it comes by the kernel and the initrd: as an open fd, or by path, as the sandbox's unprivileged user. */
   readonly opensKernel: "fd" | "path";
+  /** What its own exit statuses say, where they say more than that it failed. */
+  readonly exitMeanings?: Readonly<Record<number, string>>;
   /** Bytes of memory that it takes beside the guest's own. */
   readonly overheadBytes: (machine: Machine) => number;
   /** Renders. Throws `memory-too-small`, `memory-invalid` or `no-fit` for a machine that it cannot make. */
   readonly render: (input: RenderInput) => Launch;
 }
+
+/** A device node at its own place. */
+export const deviceNode = (path: string): BindNeed => ({ from: hostPath(path), at: sandboxPath(path) });
 
 export const mebibyte = 1024 * 1024;

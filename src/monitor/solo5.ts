@@ -10,7 +10,10 @@ import type { MonitorFeatures } from "../spec/support.ts";
 import { formatBytes } from "../spec/units.ts";
 import type { BindNeed, Launch, Machine, MonitorKind } from "../spec/values.ts";
 import { solo5ProgramSeccomp, tenderSeccomp } from "./solo5-seccomp.ts";
-import { type MonitorDriver, type ProgramNeeds, type RenderInput, mebibyte } from "./monitor.ts";
+import { type MonitorDriver, type ProgramNeeds, type RenderInput, deviceNode, mebibyte } from "./monitor.ts";
+
+/** A kernel is read and mapped in milliseconds; a busy machine may take longer. */
+const readyMs = 30_000;
 
 type Kind = Extract<MonitorKind, "hvt" | "spt">;
 
@@ -29,10 +32,12 @@ const memoryRules: Readonly<Record<Kind, { readonly stepMib: number; readonly ma
 /** Whether a program is Solo5's own tender: it is known by its name, as the operator configured it. */
 export const isSolo5Program = (program: string): boolean => /\/solo5-(hvt|spt)[^/]*$/.test(program);
 
+const solo5Arches = ["amd64", "arm64"] as const;
+
 const features = (kind: Kind, taps: MonitorFeatures["taps"]): MonitorFeatures => ({
   kind,
-  arches: ["amd64", "arm64"],
-  guests: ["solo5"],
+  // All are binaries of these ABIs; what differs is what they read on their command line.
+  guests: { solo5: solo5Arches, mirage: solo5Arches, rumprun: solo5Arches },
   kvm: kind === "hvt" ? "required" : "unused",
   taps,
   shares: [],
@@ -41,7 +46,7 @@ const features = (kind: Kind, taps: MonitorFeatures["taps"]): MonitorFeatures =>
 /** Our tender: static, and given everything by fd. */
 export const tender = (kind: Kind): MonitorDriver => ({
   features: features(kind, "fd"),
-  needs: { libraries: false, files: [] },
+  needs: () => ({ libraries: false, files: [] }),
   opensKernel: "fd",
   overheadBytes,
   render: (input) => renderTender(kind, input),
@@ -52,7 +57,7 @@ const dynamic: ProgramNeeds = { libraries: true, files: [] };
 /** Solo5's own program. */
 export const solo5Program = (kind: Kind): MonitorDriver => ({
   features: features(kind, "none"),
-  needs: dynamic,
+  needs: () => dynamic,
   opensKernel: "path",
   overheadBytes,
   render: (input) => renderSolo5(kind, input),
@@ -82,6 +87,7 @@ function memoryMib(kind: Kind, { memoryBytes, vcpus }: Machine): number {
 const common = {
   env: [],
   files: [],
+  helpers: [],
   scratchBytes: 0,
   stop,
 } as const satisfies Partial<Launch>;
@@ -107,6 +113,8 @@ function renderTender(kind: Kind, { boot, machine, program }: RenderInput): Laun
       `--net-mac:${nic.name}=${nic.mac}`,
       `--net-mtu:${nic.name}=${nic.mtu}`,
     );
+  const ready = fd++;
+  options.push(`--ready=@${ready}`);
   return {
     ...common,
     program,
@@ -116,6 +124,7 @@ function renderTender(kind: Kind, { boot, machine, program }: RenderInput): Laun
     binds: [],
     devices: [],
     seccomp: tenderSeccomp,
+    channel: { at: ready, say: "", expect: Buffer.from("ready\n").toString("base64"), deadlineMs: readyMs },
     overheadBytes: overheadBytes(machine),
   };
 }
@@ -151,7 +160,7 @@ function renderSolo5(kind: Kind, { boot, machine, program, needs }: RenderInput)
     opens: [],
     taps: [],
     binds: [...needs, { from: boot.kernel, at: sandboxPath("/kernel") }, ...disks],
-    devices: kind === "hvt" ? [{ from: hostPath("/dev/kvm"), at: sandboxPath("/dev/kvm") }] : [],
+    devices: kind === "hvt" ? [deviceNode("/dev/kvm")] : [],
     seccomp: solo5ProgramSeccomp,
     overheadBytes: overheadBytes(machine),
   };

@@ -9,9 +9,9 @@ import { because, reason, reasonTable } from "./reasons.ts";
 import { type SelectInput, select } from "./select.ts";
 
 const supports: Supports = [
-  { kind: "hvt", arches: ["amd64"], guests: ["solo5"], kvm: "required", taps: "fd", shares: [] },
-  { kind: "spt", arches: ["amd64"], guests: ["solo5"], kvm: "unused", taps: "fd", shares: [] },
-  { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd", shares: [] },
+  { kind: "hvt", guests: { solo5: ["amd64"] }, kvm: "required", taps: "fd", shares: [] },
+  { kind: "spt", guests: { solo5: ["amd64"] }, kvm: "unused", taps: "fd", shares: [] },
+  { kind: "qemu", guests: { pvh: ["amd64"] }, kvm: "optional", taps: "fd", shares: [] },
 ];
 const tiny: Facts = { ...richFacts, kvm: { can: "tiny", evidence: "a tiny guest ran" } };
 const decide = (change: Partial<SelectInput> = {}) =>

@@ -73,6 +73,10 @@ export const reasonTable = {
     says: () => "KVM runs only tiny guests",
     remedy: (monitor) => `--monitor ${monitor} uses it all the same`,
   },
+  "kvm-too-small": {
+    says: (guest) => `KVM runs only tiny guests, and ${guest} is none: it would hang without a word`,
+    remedy: () => "run on a machine with hardware virtualisation",
+  },
   "emulation-forbidden": {
     says: () => "without a KVM that runs Linux it would be emulated in software",
     remedy: (monitor) => `--monitor ${monitor}, or policy.allow_emulation = true`,

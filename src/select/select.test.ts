@@ -34,9 +34,9 @@ import { type SelectInput, leastContainerBytes, select } from "./select.ts";
 
 // Declared as the drivers declare themselves; src/monitor has the real ones, which select may not import.
 const supports: Supports = [
-  { kind: "hvt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "required", taps: "fd", shares: [] },
-  { kind: "spt", arches: ["amd64", "arm64"], guests: ["solo5"], kvm: "unused", taps: "fd", shares: [] },
-  { kind: "qemu", arches: ["amd64"], guests: ["pvh"], kvm: "optional", taps: "fd", shares: [] },
+  { kind: "hvt", guests: { solo5: ["amd64", "arm64"] }, kvm: "required", taps: "fd", shares: [] },
+  { kind: "spt", guests: { solo5: ["amd64", "arm64"] }, kvm: "unused", taps: "fd", shares: [] },
+  { kind: "qemu", guests: { pvh: ["amd64"] }, kvm: "optional", taps: "fd", shares: [] },
 ];
 
 const base: SelectInput = {
@@ -76,6 +76,28 @@ test("a tiny KVM serves hvt only when it is asked for, and never makes QEMU more
   assert.equal(asked.chosen?.speed, "hardware");
   const qemu = select({ ...base, facts, wish: { mode: "auto", monitor: "qemu" } });
   assert.equal(qemu.chosen?.speed, "emulated");
+  const rest: MonitorFeatures = {
+    kind: "firecracker",
+    guests: { linux: ["amd64"], pvh: ["amd64"] },
+    kvm: "required",
+    taps: "name",
+    shares: [],
+  };
+  for (const [guest, refused] of [
+    ["linux", "kvm-too-small"],
+    ["pvh", undefined],
+  ] as const) {
+    const offers = [{ ...pvhOffer, guest }];
+    const decision = select({
+      ...base,
+      facts,
+      offers,
+      supports: [rest],
+      wish: { mode: "auto", monitor: "firecracker" },
+    });
+    assert.equal(refused === undefined ? undefined : refusal(decision, "firecracker"), refused);
+    assert.equal(decision.chosen !== undefined, refused === undefined);
+  }
   const none = select({ ...base, facts: withKvm("none"), wish: { mode: "auto", monitor: "hvt" } });
   assert.equal(none.chosen, undefined);
   assert.equal(refusal(none, "hvt"), "kvm-none");

@@ -4,7 +4,7 @@
  *
  * The rules beyond "it must work here":
  * - Two kinds of running are never chosen by themselves, because they are much slower than what they replace: `hvt` on a KVM that was seen to run
- *   only tiny guests (wants `--monitor hvt`), and a machine emulated in software (wants `--monitor`, or `policy.allow_emulation`). What is
+ *   only tiny guests (wants `--monitor hvt`; a guest that is not tiny is refused), and a machine emulated in software (wants `--monitor`, or `policy.allow_emulation`). What is
  *   emulated ranks behind everything that is not.
  * - A wish for a monitor is a wish for a mode that has monitors: containers are then refused.
  * - Among what fits, the policy's order decides; within one entry the stronger isolation, then the image's own preference, then the
@@ -18,6 +18,7 @@ import {
   type Digest,
   type Facts,
   type FittingVerdict,
+  type GuestKind,
   type Kvm,
   type Mode,
   type MonitorKind,
@@ -51,6 +52,9 @@ export interface SelectInput {
 
 /** Bytes below which no container is made: docker's least. A runtime's own process needs two to three of them before the program begins. */
 export const leastContainerBytes = 6 * 1024 * 1024;
+
+/** Guests of which some run by a KVM that runs tiny guests only. */
+const tinyGuests: ReadonlySet<GuestKind> = new Set<GuestKind>(["solo5", "pvh"]);
 
 type Runner = MonitorKind | OciRuntimeKind;
 type Speed = FittingVerdict["speed"];
@@ -165,9 +169,10 @@ function asUnikernel(
 ): Speed | Reason {
   const features = supports.find(({ kind }) => kind === by);
   if (features === undefined) return reason("driver-missing", by);
-  if (!features.guests.includes(offer.guest)) return reason("guest-unsupported", `${offer.guest} on ${by}`);
-  if (!features.arches.includes(offer.arch))
-    return reason("monitor-arch-unsupported", `${by} on ${offer.arch}`);
+  const arches = features.guests[offer.guest];
+  if (arches === undefined) return reason("guest-unsupported", `${offer.guest} on ${by}`);
+  if (!arches.includes(offer.arch))
+    return reason("monitor-arch-unsupported", `${offer.guest} on ${by} on ${offer.arch}`);
   const rootless = againstRoot?.(offer, features);
   if (rootless !== undefined) return reason("root-unsupported", rootless);
   const program = facts.monitors[features.kind];
@@ -179,6 +184,8 @@ function asUnikernel(
     belowLeast(wish, offer.minMemoryBytes) ??
     aboveMachine(facts, Math.max(offer.minMemoryBytes ?? 0, wish.memoryBytes ?? 0));
   if (memory !== undefined) return memory;
+  if (features.kvm === "required" && facts.kvm.can === "tiny" && !tinyGuests.has(offer.guest))
+    return reason("kvm-too-small", offer.guest);
   return speedWith(features.kvm, facts.kvm, { asked: wish.monitor === by, policy, by });
 }
 

@@ -174,9 +174,17 @@ export type Step =
   | { readonly do: "open"; readonly name: string; readonly path: HostPath; readonly write: boolean }
   /**
    * A tap in the sandbox's network namespace, kept as an fd named `name` and gone with it. `redirect` names the interface
-   * whose frames it takes, both ways.
+   * whose frames it takes, both ways. `vnetHeader`: frames carry virtio's header, for a monitor that cannot ask for it itself. With an `owner` there is
+   * no fd: the tap stays until its namespace goes or it is undone, and the owner opens it by its name.
    */
-  | { readonly do: "tap"; readonly name: string; readonly mtu: number; readonly redirect?: string }
+  | {
+      readonly do: "tap";
+      readonly name: string;
+      readonly mtu: number;
+      readonly redirect?: string;
+      readonly vnetHeader?: true;
+      readonly owner?: { readonly uid: number; readonly gid: number };
+    }
   /**
    * Gives the guest behind a tap a network of two addresses, which leaves by `link` under that interface's address: for a namespace that others use as well.
    * `ports` of the link's address are the guest's. By iptables, in the sandbox's namespace; undone there when the namespace is not ours.
@@ -214,6 +222,26 @@ export type Step =
       readonly stdio: Stdio;
       readonly stop: StopMeans;
     }
+  /**
+   * Starts a program beside the monitor that serves it (a server of files): at once, in a pid, mount, ipc, uts and cgroup namespace and under a private root of
+   * its own, in the sandbox's cgroup. It finds a listening socket at fd number `listensAt`, which is `socket` in the state directory, open to every user who
+   * is given it. With `connects` the warden connects to it and keeps that end as an fd of this name. The helper's end is the sandbox's.
+   */
+  | {
+      readonly do: "helper";
+      readonly program: HostPath;
+      readonly argv: readonly string[];
+      readonly env: readonly string[];
+      readonly as: Credentials;
+      readonly socket: StatePath;
+      readonly listensAt: number;
+      readonly connects?: string;
+      readonly rootBytes: number;
+      readonly binds: readonly Omit<Extract<Step, { do: "bind" }>, "do">[];
+      readonly proc: boolean;
+      readonly seccomp?: Base64;
+      readonly rlimits: readonly Rlimit[];
+    }
   /** Prepares the monitor up to exec; `start` lets it go. `program` is opened on the host and executed by fd. */
   | {
       readonly do: "spawn";
@@ -228,6 +256,8 @@ export type Step =
       readonly oomScoreAdj?: number;
       readonly maskedPaths: readonly SandboxPath[];
       readonly readonlyPaths: readonly SandboxPath[];
+      /** Statuses of the program that stand for another exit code of the workload: pairs of status and code. */
+      readonly exitCodes?: readonly (readonly [status: number, exitCode: number])[];
       readonly stdio: Stdio;
       readonly stop: StopMeans;
       readonly channel?: Channel;

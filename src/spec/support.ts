@@ -4,15 +4,15 @@ import type { Arch, GuestKind, MonitorKind, ShareKind } from "./values.ts";
 
 export interface MonitorFeatures {
   readonly kind: MonitorKind;
-  readonly arches: readonly Arch[];
-  readonly guests: readonly GuestKind[];
+  /** The guests that it runs, each with the architectures on which it does. */
+  readonly guests: Readonly<Partial<Record<GuestKind, readonly Arch[]>>>;
   /**
    * `required`: it cannot run without KVM. `optional`: without a KVM that runs Linux it emulates the machine in software.
    * `unused`: it confines the guest as a process, at the processor's own speed.
    */
   readonly kvm: "required" | "optional" | "unused";
-  /** How a network device reaches it: a tap's fd given by the warden, or not at all. */
-  readonly taps: "fd" | "none";
+  /** How a network device reaches it: by a tap's fd, by a tap's name, or not at all. */
+  readonly taps: "fd" | "name" | "none";
   /** How it can give a guest a directory of the host. */
   readonly shares: readonly ShareKind[];
   /** Whether it can give the guest a vsock to the host. */

@@ -233,6 +233,23 @@ export interface BindNeed {
   readonly writable?: true;
   /** Absent: noexec, which also forbids mapping it executable. */
   readonly executable?: true;
+  /** With what is mounted beneath it. */
+  readonly recursive?: true;
+}
+
+/** A program beside the monitor that serves it by a socket; see the plan's step `helper`. */
+export interface HelperNeed {
+  readonly program: HostPath;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  /** The fd number of its listening socket. */
+  readonly listensAt: number;
+  /** How the monitor comes to it: by a connected fd at a number, or by the socket at a path. */
+  readonly reached: { readonly at: number } | { readonly path: SandboxPath };
+  readonly binds: readonly BindNeed[];
+  readonly proc: boolean;
+  readonly openFiles: number;
+  readonly seccomp: SeccompProfile;
 }
 
 /** How one monitor program is started and stopped, and nothing else. Rendered purely; `mode/` makes a plan of it. */
@@ -247,12 +264,21 @@ export interface Launch {
     readonly write: boolean;
     readonly at: number;
   }[];
-  /** Taps given at fd numbers. */
-  readonly taps: readonly { readonly name: string; readonly at: number }[];
+  /** Taps, each given at an fd number, or opened by its name where there is none. `vnetHeader`: see the plan's step `tap`. */
+  readonly taps: readonly { readonly name: string; readonly at?: number; readonly vnetHeader?: true }[];
   readonly binds: readonly BindNeed[];
   /** Device nodes that the program opens by path. */
   readonly devices: readonly BindNeed[];
   readonly files: readonly { readonly at: SandboxPath; readonly content: Base64 }[];
+  readonly helpers: readonly HelperNeed[];
+  /** Needs /proc: it reaches its own descriptors by path there. */
+  readonly proc?: true;
+  /** Bytes of the largest file in memory that it makes for itself; absent: none. */
+  readonly memoryFileBytes?: number;
+  /** The most files that it has open at once; absent: 256. */
+  readonly openFiles?: number;
+  /** See the plan's step `spawn`. */
+  readonly exitCodes?: readonly (readonly [status: number, exitCode: number])[];
   /** Scratch space, bytes of tmpfs at /tmp; 0: none. */
   readonly scratchBytes: number;
   /** The system calls allowed, or undefined when the program confines itself before the guest runs. */

@@ -19,14 +19,21 @@ import { type Lab, eventually, makeLab, tree } from "../support/tripod.ts";
  * The last is Solo5's own tender, as far as the name of the program tells: its filter is wide, since its calls differ from version to version, so it shows what
  * the rest of the confinement holds back.
  */
-const columns = ["spt", "hvt", "qemu", "solo5-spt"] as const;
+const columns = ["spt", "hvt", "qemu", "firecracker", "cloud-hypervisor", "solo5-spt"] as const;
 type Column = (typeof columns)[number];
 
 /** `killed` is the seccomp filter's answer. Everything else than these is a hole. */
 const refused = /^(killed|refused E\w+)$/;
-const withWideFilter: Readonly<Record<string, RegExp>> = {
-  identity: /^uid 1[89]\d{8} gid 1[89]\d{8} groups 0$/,
-  capabilities: /^effective 0 permitted 0 bounding 0$/,
+/** What one monitor cannot do without. */
+const needed: Readonly<Partial<Record<Column, Readonly<Record<string, RegExp>>>>> = {
+  "solo5-spt": {
+    identity: /^uid 1[89]\d{8} gid 1[89]\d{8} groups 0$/,
+    capabilities: /^effective 0 permitted 0 bounding 0$/,
+  },
+  // Both make their machine by KVM, and open it by path.
+  firecracker: { "open-kvm": /^ALLOWED$/ },
+  // A socket that reaches no network, to ask for the MTU of its tap.
+  "cloud-hypervisor": { "open-kvm": /^ALLOWED$/, "unix-socket": /^ALLOWED$/ },
 };
 const expectations: Readonly<Record<string, RegExp>> = {
   identity: /^(killed|uid 1[89]\d{8} gid 1[89]\d{8} groups 0)$/,
@@ -80,16 +87,50 @@ async function imageWithoutDevices(lab: Lab): Promise<void> {
   );
 }
 
+/** A PVH kernel that says it runs by each of the monitors that open one by path. */
+async function imageForAll(lab: Lab): Promise<void> {
+  const recipe = {
+    version: 1,
+    name: "for-all",
+    images: [
+      {
+        platform: "cloud-hypervisor/amd64",
+        files: [{ from: "build/httpreply/httpreply.pvh", to: "/kernel", mode: "0644" }],
+        annotations: {
+          "dev.tripod.mode": "unikernel",
+          "dev.tripod.guest": "pvh",
+          "dev.tripod.monitors": "qemu,firecracker,cloud-hypervisor",
+          "dev.tripod.kernel": "/kernel",
+        },
+      },
+    ],
+  };
+  await buildImage(
+    openStore(hostPath(join(lab.root, "lib"))),
+    readRecipe(JSON.stringify(recipe), "for-all.json"),
+    { base: hostPath(tree) },
+  );
+}
+
 async function setUp(lab: Lab): Promise<string> {
   const path = buildProbe(lab);
   const solo5 = join(lab.root, "solo5-spt");
   copyFileSync(path, solo5);
-  const monitors = (["spt", "hvt", "qemu"] as const).map((kind) => `[monitors.${kind}]\npath = "${path}"\n`);
+  const monitors = columns
+    .filter((kind) => kind !== "solo5-spt")
+    .map((kind) => `[monitors.${kind}]\npath = "${path}"\n`);
   writeFileSync(join(lab.root, "ours.toml"), monitors.join("\n"));
   writeFileSync(join(lab.root, "solo5.toml"), `[monitors.spt]\npath = "${solo5}"\n`);
   await imageWithoutDevices(lab);
+  await imageForAll(lab);
   return path;
 }
+
+const imageOf: Readonly<Partial<Record<Column, string>>> = {
+  spt: "httpreply",
+  hvt: "httpreply",
+  "solo5-spt": "no-devices",
+};
 
 const command = (lab: Lab, column: Column, name: string, ...flags: string[]): string[] => [
   "--config",
@@ -100,7 +141,7 @@ const command = (lab: Lab, column: Column, name: string, ...flags: string[]): st
   "none",
   "--monitor",
   column === "solo5-spt" ? "spt" : column,
-  column === "solo5-spt" ? "no-devices" : "httpreply",
+  imageOf[column] ?? "for-all",
   `attempt=${name}`,
 ];
 
@@ -211,8 +252,8 @@ test("a hostile program in a monitor's place reaches nothing", { timeout: 600_00
     const cells: string[] = [];
     for (const column of columns) {
       const result = await attempt(lab, column, name);
-      const wide = column === "solo5-spt" ? withWideFilter[name] : undefined;
-      assert.match(result, wide ?? expectations[name] ?? refused, `${column}: ${name}: ${result}`);
+      const expected = needed[column]?.[name] ?? expectations[name] ?? refused;
+      assert.match(result, expected, `${column}: ${name}: ${result}`);
       cells.push(forPeople(result));
     }
     inside.set(name, cells);

@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { searchDirs, which } from "../../src/host/process.ts";
 import { assertNothingLeft, traces } from "../support/leftovers.ts";
+import { requires } from "../support/requires.ts";
 import { eventually, httpGet, makeLab, outcomeOf } from "../support/tripod.ts";
 
 const ways = [
@@ -10,10 +12,21 @@ const ways = [
   { mode: "unikernel", argv: ["--mode", "unikernel", "--monitor", "spt"], says: "monitor: spt" },
   { mode: "unikernel", argv: ["--mode", "unikernel", "--monitor", "hvt"], says: "monitor: hvt" },
   { mode: "unikernel", argv: ["--mode", "unikernel", "--monitor", "qemu"], says: "monitor: qemu" },
+  {
+    mode: "unikernel",
+    argv: ["--monitor", "firecracker"],
+    says: "monitor: firecracker",
+    needs: "firecracker",
+  },
 ];
 
-for (const { mode, argv, says } of ways) {
+for (const { mode, argv, says, needs } of ways) {
   test(`httpreply answers with ${says} and leaves nothing after rm -f`, async (t) => {
+    if (
+      needs !== undefined &&
+      !requires(t, needs, which(needs, searchDirs(process.env["PATH"])) !== undefined)
+    )
+      return;
     const lab = makeLab(t);
     // Bridge, base chains and caches stand after a first run.
     await lab.ok(["run", "--rm", "--mode", "container", "httpreply", "exit=0"]);

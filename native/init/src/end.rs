@@ -17,8 +17,9 @@ pub fn end(status: u8, settings: &Settings, mounts: &Mounts) -> ! {
         say(format_args!("cannot write the status to {name}: {why}"));
     }
     mounts.take_down();
-    // Last of all: QEMU's device ends the machine with this.
+    // Last of all: QEMU's device ends the machine with this. Success needs no saying, and 0 would read as QEMU's own failure.
     if let Some(port) = settings.exit_port
+        && status != 0
         && let Err(why) = tell_port(port, status)
     {
         say(format_args!("cannot write the status to port {port:#x}: {why}"));

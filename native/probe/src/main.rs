@@ -1,5 +1,5 @@
 //! A hostile program to put in a monitor's place: it tries one thing that a compromised monitor would try and says how it went. The attempt is named by an
-//! argument `attempt=NAME` anywhere in its command line (a monitor's command line ends with the guest's own words). One line on stdout:
+//! argument `attempt=NAME` anywhere in its command line (which has the guest's own words), or in the one file that tells Firecracker all. One line on stdout:
 //! `refused ERRNO`, `ALLOWED …`, or a plain fact. A system call that the seccomp filter kills for says nothing: its exit status 159 (SIGSYS) is the answer.
 
 use std::ffi::CString;
@@ -26,6 +26,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("open-shadow", || open("/etc/shadow")),
     ("open-proc", || open("/proc/1/environ")),
     ("open-kvm", || open("/dev/kvm")),
+    ("make-tap", make_tap),
     ("open-memory", || open("/dev/mem")),
     ("climb-out", || open("/../../../../etc/hostname")),
     ("write-root", write_root),
@@ -46,6 +47,12 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("raise-limits", raise_limits),
 ];
 
+/// The name in the word `attempt=NAME` of a text.
+fn attempt_in(text: &str) -> Option<String> {
+    text.split(|c: char| !(c.is_ascii_lowercase() || c == '-' || c == '='))
+        .find_map(|word| word.strip_prefix("attempt=").map(str::to_owned))
+}
+
 fn main() {
     // As a monitor is asked before it counts as one.
     if std::env::args().nth(1).is_some_and(|arg| arg == "--version") {
@@ -57,10 +64,9 @@ fn main() {
         println!("hostile-probe {}, {libc}", env!("CARGO_PKG_VERSION"));
         return;
     }
-    let named = std::env::args().find_map(|arg| {
-        arg.split_whitespace()
-            .find_map(|word| word.strip_prefix("attempt=").map(str::to_owned))
-    });
+    let named = std::env::args()
+        .find_map(|arg| attempt_in(&arg))
+        .or_else(|| attempt_in(&std::fs::read_to_string("/config.json").ok()?));
     let Some(name) = named else {
         let names: Vec<&str> = ATTEMPTS.iter().map(|(name, _)| *name).collect();
         println!("{}", names.join("\n"));
@@ -242,6 +248,18 @@ fn umount_root() -> Result<String, io::Error> {
 fn open(name: &str) -> Result<String, io::Error> {
     // SAFETY: the path is a NUL-terminated string of ours.
     outcome(unsafe { libc::open(path(name).as_ptr(), libc::O_RDONLY) }.into())
+}
+
+/// A network device of its own, beside the one that it was given.
+fn make_tap() -> Result<String, io::Error> {
+    // SAFETY: the path is a NUL-terminated string of ours.
+    let tun = unsafe { libc::open(path("/dev/net/tun").as_ptr(), libc::O_RDWR) };
+    outcome(tun.into())?;
+    let mut request = [0u8; 40];
+    request[..5].copy_from_slice(b"evil0");
+    request[16..18].copy_from_slice(&((libc::IFF_TAP | libc::IFF_NO_PI) as u16).to_ne_bytes());
+    // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, for which `request` is large enough.
+    outcome(unsafe { libc::ioctl(tun, libc::TUNSETIFF as libc::Ioctl, request.as_mut_ptr()) }.into())
 }
 
 fn write_root() -> Result<String, io::Error> {

@@ -32,10 +32,13 @@ pub enum Begun {
     Mount,
     Device,
     Open,
-    /// `netns`: the namespace that the redirect outlives us in; absent when it was made by us and dies with us.
+    /// `named`: a tap that an owner opens by its name. `netns`: the namespace that it and the redirect outlive us in; absent when it was
+    /// made by us and dies with us.
     Tap {
         #[serde(skip_serializing_if = "Option::is_none")]
         redirect: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        named: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         netns: Option<HostPath>,
     },
@@ -52,6 +55,7 @@ pub enum Begun {
         #[serde(skip_serializing_if = "Option::is_none")]
         cgroup: Option<CgroupPath>,
     },
+    Helper,
     Spawn,
 }
 
@@ -161,6 +165,7 @@ mod tests {
         };
         let tap = Begun::Tap {
             redirect: Some("eth0".into()),
+            named: None,
             netns: None,
         };
         let mut journal = Journal::create(&dir).unwrap();

@@ -348,11 +348,23 @@ pub struct Open {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Tap {
     pub name: String,
     pub mtu: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vnet_header: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+}
+
+/// Whom something belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -395,6 +407,26 @@ pub struct Oci {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct Helper {
+    pub program: HostPath,
+    pub argv: Vec<String>,
+    pub env: Vec<String>,
+    #[serde(rename = "as")]
+    pub credentials: Credentials,
+    pub socket: StatePath,
+    pub listens_at: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connects: Option<String>,
+    pub root_bytes: u64,
+    pub binds: Vec<Bind>,
+    pub proc: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Bytes>,
+    pub rlimits: Vec<Rlimit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Spawn {
     pub program: HostPath,
     pub argv: Vec<String>,
@@ -409,6 +441,9 @@ pub struct Spawn {
     pub oom_score_adj: Option<i32>,
     pub masked_paths: Vec<SandboxPath>,
     pub readonly_paths: Vec<SandboxPath>,
+    /// Statuses of the program and the exit codes that they stand for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exit_codes: Vec<(u8, u8)>,
     pub stdio: Stdio,
     pub stop: StopMeans,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -435,6 +470,7 @@ pub enum Step {
     Nat(Nat),
     Hook(Hook),
     Oci(Oci),
+    Helper(Box<Helper>),
     Spawn(Box<Spawn>),
 }
 
@@ -458,6 +494,7 @@ impl Step {
             Step::Nat(_) => "nat",
             Step::Hook(_) => "hook",
             Step::Oci(_) => "oci",
+            Step::Helper(_) => "helper",
             Step::Spawn(_) => "spawn",
         }
     }

@@ -13,6 +13,7 @@ use crate::stdio::Streams;
 use crate::step;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use rustix::process::{WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -29,7 +30,11 @@ pub struct Network {
 /// What runs, or will at `start`.
 pub enum Workload {
     /// The stage, which becomes the monitor.
-    Monitor { stop: StopMeans },
+    Monitor {
+        stop: StopMeans,
+        /// Statuses and the exit codes that they stand for.
+        exit_codes: Vec<(u8, u8)>,
+    },
     Container {
         path: PathBuf,
         process: Process,
@@ -46,6 +51,13 @@ fn contains(heard: &[u8], expected: &[u8]) -> bool {
         .any(|window| window == expected)
 }
 
+/// A program beside the monitor.
+pub struct Helper {
+    pub process: Process,
+    /// What it says of itself; what does not fit into the pipe is lost.
+    pub stderr: OwnedFd,
+}
+
 pub struct Session {
     pub dir: StateDir,
     pub lib: PathBuf,
@@ -59,6 +71,8 @@ pub struct Session {
     pub console: Option<OwnedFd>,
     /// Our end of the monitor's channel, and what starting says and expects on it.
     pub channel: Option<(OwnedFd, Channel)>,
+    /// Programs that serve the monitor.
+    pub helpers: Vec<Helper>,
     /// Descriptors by the names that the plan gave them.
     pub fds: BTreeMap<String, OwnedFd>,
     pub workload: Option<Workload>,
@@ -82,6 +96,7 @@ impl Session {
             hooks: Vec::new(),
             console: None,
             channel: None,
+            helpers: Vec::new(),
             fds: BTreeMap::new(),
             workload: None,
             streams: None,
@@ -132,6 +147,7 @@ impl Session {
                 )));
             }
             match rustix::io::read(fd, &mut buffer) {
+                Ok(0) | Err(Errno::CONNRESET) if self.ended_well() => return Ok(()),
                 Ok(0) | Err(Errno::CONNRESET) => {
                     return Err(failed("ended before its guest began: see its output"));
                 }
@@ -141,6 +157,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether the monitor has ended with status 0: its guest had so little to do that it was done before we could hear of it. Its status is left for
+    /// whoever reaps it.
+    fn ended_well(&self) -> bool {
+        let Some(process) = self.process() else {
+            return false;
+        };
+        let ended = process::wait_readable(process.fd(), Duration::from_secs(2));
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        ended
+            && matches!(
+                rustix::process::waitid(WaitId::PidFd(process.fd()), options),
+                Ok(Some(status)) if status.exit_status() == Some(0)
+            )
     }
 
     /// Says something on the monitor's channel, waiting for nobody.

@@ -327,3 +327,15 @@ fn a_terminal_has_a_size_and_takes_keys() {
         "{log}"
     );
 }
+
+#[test]
+fn a_status_that_stands_for_another_exit_code_is_told_as_that() {
+    for (status, code) in [(1, 0), (3, 1), (2, 2)] {
+        let lab = Lab::new();
+        let script = format!("exit {status}");
+        let spawn = spawn_with(&script, json!({"exitCodes": [[1, 0], [3, 1]]}));
+        let (mut warden, _) = run(&lab, json!([spawn]), "keep");
+        assert_eq!(warden.end()["exitCode"], code);
+        assert_eq!(i32::from(warden.exit()), code);
+    }
+}

@@ -176,3 +176,41 @@ fn a_user_namespace_maps_the_program_away_from_root() {
     warden.exit();
     assert_eq!(lab.leftovers(), Vec::<String>::new());
 }
+
+fn ip(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("ip").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_tap_by_name_goes_from_a_namespace_that_stays() {
+    let netns = format!("tripod-w{}", std::process::id());
+    ip(&["netns", "add", &netns]);
+    for ending in ["delete", "kill"] {
+        let lab = Lab::new();
+        let mut steps = ground(&lab);
+        steps[1] = json!({"do": "namespaces", "make": ["mount", "pid", "ipc", "uts"],
+            "join": [{"kind": "network", "path": format!("/run/netns/{netns}")}]});
+        let mut warden = lab.warden();
+        warden
+            .owner()
+            .ok(json!({"op": "prepare", "plan": lab.plan(steps), "onExit": "keep"}));
+        let tap = json!({"do": "tap", "name": "tap0", "mtu": 1400, "owner": {"uid": 4242, "gid": 4243}});
+        let launch = json!([tap, bind_busybox(), spawn("exec /bin/busybox sleep 1000")]);
+        warden
+            .owner()
+            .ok(json!({"op": "launch", "plan": lab.plan(launch)}));
+        warden.owner().ok(json!({"op": "start"}));
+        assert!(ip(&["-n", &netns, "link"]).contains("tap0"));
+        if ending == "delete" {
+            warden.owner().ok(json!({"op": "delete", "force": true}));
+            warden.exit();
+        } else {
+            warden.kill();
+            assert!(ip(&["-n", &netns, "link"]).contains("tap0"));
+            assert_eq!(lab.undo(), json!({"ok": {}}));
+        }
+        assert!(!ip(&["-n", &netns, "link"]).contains("tap0"), "{ending}");
+    }
+    ip(&["netns", "delete", &netns]);
+}

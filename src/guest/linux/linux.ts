@@ -184,6 +184,16 @@ function sharesOf({ root }: GuestInput): readonly Share[] {
   return [{ kind: root.kind, tag: shareTag, path: root.path, readonly: root.readonly }];
 }
 
+/**
+ * How our first process ends the machine: where QEMU has a port for it the status goes there, and Cloud Hypervisor starts a machine that resets anew, so it
+ * is powered off.
+ */
+const endWords = ({ monitor, offer }: GuestInput): readonly string[] => [
+  "TRIPOD_WORDS=verbatim",
+  ...(monitor === "qemu" && offer.arch === "amd64" ? ["TRIPOD_EXIT_PORT=0x501"] : []),
+  ...(monitor === "cloud-hypervisor" ? ["TRIPOD_POWEROFF=1"] : []),
+];
+
 function words(input: GuestInput, start: Start): readonly string[] {
   const { root, env, net } = input;
   const [link] = linksOf(net);
@@ -199,6 +209,7 @@ function words(input: GuestInput, start: Start): readonly string[] {
     ...rootWords(input),
     ...ipWords(input),
     ...(start.by === "image" ? variables(env) : configWords(input)),
+    ...(start.by === "ours" ? endWords(input) : []),
     ...(link?.v4 !== undefined && !isInSubnet(link.v4) ? ["URUNIT_DEFROUTE=1"] : []),
     kernelWord(`${init}=${start.program}`, "the program"),
     ...(start.args.length === 0 ? [] : ["--"]),

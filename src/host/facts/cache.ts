@@ -48,7 +48,7 @@ const factsSchema: v.GenericSchema<unknown, NodeFacts> = v.object({
   cpus: v.number(),
   seen: v.object({ tun: seen, overlay: seen, cni: seen, userNamespaces: seen, seccomp: seen }),
   tender: found,
-  others: v.object({ "solo5-hvt": found, "solo5-spt": found, iptables: found }),
+  others: v.object({ "solo5-hvt": found, "solo5-spt": found, iptables: found, virtiofsd: found }),
 });
 
 const cacheSchema = v.object({

@@ -9,8 +9,8 @@ export interface Seen {
   readonly evidence: string;
 }
 
-/** Programs that no decision needs, but that an operator asks about. */
-export const otherPrograms = ["solo5-hvt", "solo5-spt", "iptables"] as const;
+/** Programs beside the monitors: those that serve one, and those that an operator asks about. */
+export const otherPrograms = ["solo5-hvt", "solo5-spt", "iptables", "virtiofsd"] as const;
 export type OtherProgram = (typeof otherPrograms)[number];
 
 /** Facts that are a yes or no and carry evidence. */

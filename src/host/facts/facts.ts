@@ -88,6 +88,7 @@ export function cachedFacts(options: FactsOptions): NodeFacts {
     "solo5-hvt": look("solo5-hvt"),
     "solo5-spt": look("solo5-spt"),
     iptables: look("iptables"),
+    virtiofsd: look("virtiofsd"),
   };
   return {
     ...machine,

@@ -9,7 +9,7 @@ import { probeKvm } from "./kvm.ts";
 import { machineFacts } from "./machine.ts";
 import { probeOciRuntime } from "./oci-runtimes.ts";
 import { probeOverlay } from "./overlay.ts";
-import { type ProgramName, findPrograms, notFound, programVersion } from "./programs.ts";
+import { type ProgramName, findPrograms, notFound, programVersion, shareServerVersion } from "./programs.ts";
 import { probeSeccomp } from "./seccomp.ts";
 import { probeTun } from "./tun.ts";
 import { probeUserNamespaces } from "./user-namespaces.ts";
@@ -36,7 +36,7 @@ export async function probeFacts(input: ProbeInput): Promise<NodeFacts> {
     runtime("runc"),
     runtime("crun"),
   ]);
-  const [tender, hvt, spt, qemu, firecracker, cloudHypervisor, solo5Hvt, solo5Spt, iptables] =
+  const [tender, hvt, spt, qemu, firecracker, cloudHypervisor, solo5Hvt, solo5Spt, iptables, virtiofsd] =
     await Promise.all([
       programVersion(input.programs.tender),
       look("hvt"),
@@ -47,6 +47,7 @@ export async function probeFacts(input: ProbeInput): Promise<NodeFacts> {
       look("solo5-hvt"),
       look("solo5-spt"),
       look("iptables", probeIptables),
+      look("virtiofsd", shareServerVersion),
     ]);
   return {
     ...machine,
@@ -55,7 +56,7 @@ export async function probeFacts(input: ProbeInput): Promise<NodeFacts> {
     monitors: { hvt, spt, qemu, firecracker, "cloud-hypervisor": cloudHypervisor },
     ociRuntimes: { runc, crun },
     tender,
-    others: { "solo5-hvt": solo5Hvt, "solo5-spt": solo5Spt, iptables },
+    others: { "solo5-hvt": solo5Hvt, "solo5-spt": solo5Spt, iptables, virtiofsd },
     tun: tun.works,
     overlay: overlay.works,
     userNamespaces: userNamespaces.works,

@@ -10,6 +10,9 @@ import type { OtherProgram, ProbeInput } from "./fact.ts";
 /** Everything that is looked for by name. */
 export type ProgramName = MonitorKind | OciRuntimeKind | OtherProgram;
 
+/** The first QEMU that had a virtiofsd of its own; the one written in Rust counts from 1. */
+const oldestQemuVersion = 5;
+
 /** Milliseconds that a program has for telling its version. */
 const versionDeadlineMs = 5000;
 
@@ -32,6 +35,8 @@ export function findPrograms(input: ProbeInput, arch: Arch): ReadonlyMap<Program
   for (const kind of ["qemu", "firecracker", "cloud-hypervisor"] as const) monitor(kind, () => look(kind));
   for (const name of ["runc", "crun", "solo5-hvt", "solo5-spt", "iptables"] as const)
     found.set(name, look(name));
+  // Distributions keep it beside the programs for people.
+  found.set("virtiofsd", which("virtiofsd", [...input.dirs, "/usr/libexec", "/usr/lib"]));
   return found;
 }
 
@@ -78,6 +83,13 @@ export async function programVersion(path: HostPath): Promise<Found> {
     if (error instanceof TripodError) return { missing: error.message };
     throw error;
   }
+}
+
+/** As `programVersion`, of virtiofsd. QEMU's own, which has QEMU's version, is none to us: it wants to be root. */
+export async function shareServerVersion(path: HostPath): Promise<Found> {
+  const found = await programVersion(path);
+  if (!("version" in found) || Number.parseInt(found.version, 10) < oldestQemuVersion) return found;
+  return { missing: `${path} is QEMU's own, which runs only as root; the one written in Rust does not` };
 }
 
 /** The first thing in a text that looks like a version: `1.1.5+ds1`, `v1.16.1`, `7.2.22`. */

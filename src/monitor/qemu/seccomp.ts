@@ -4,10 +4,12 @@
  */
 
 import type { SeccompProfile } from "../../spec/seccomp.ts";
+import type { SyscallName } from "../../spec/syscalls.ts";
+import { fileServerCalls } from "../vmm-seccomp.ts";
 
 const cloneThread = 0x0001_0000;
 
-export const qemuSeccomp: SeccompProfile = {
+const base: SeccompProfile = {
   allow: [
     // The exec itself, the dynamic loader, and the warden's last words if it fails.
     "execve",
@@ -114,3 +116,33 @@ export const qemuSeccomp: SeccompProfile = {
   allowIf: [{ name: "clone", argument: 0, mask: cloneThread, equals: cloneThread }],
   refuse: ["clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "mbind"],
 };
+
+/** The connection to a server of files. */
+const connection: readonly SyscallName[] = [
+  "recvmsg",
+  "sendmsg",
+  "recvfrom",
+  "sendto",
+  "getsockopt",
+  "setsockopt",
+  "getsockname",
+  "getpeername",
+  "socketpair",
+  "shutdown",
+];
+
+/** `serves`: it is a server of files itself; `connects`: it has a connection to one. */
+export const qemuSeccomp = ({
+  serves,
+  connects,
+}: {
+  readonly serves: boolean;
+  readonly connects: boolean;
+}): SeccompProfile => ({
+  ...base,
+  allow: [
+    ...base.allow,
+    ...(serves ? fileServerCalls.filter((name) => !base.allow.includes(name)) : []),
+    ...(connects ? connection : []),
+  ],
+});

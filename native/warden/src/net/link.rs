@@ -72,6 +72,17 @@ pub(super) fn up_silent(socket: &mut Socket, name: &str, index: u32, mtu: u32) -
         .or_system(|| format!("cannot bring up {name} with an MTU of {mtu} bytes"))
 }
 
+/// Removes an interface; one that has just gone is no error.
+pub(super) fn delete(socket: &mut Socket, name: &str, index: u32) -> Result<()> {
+    match socket.request(Message::new(libc::RTM_DELLINK, 0).fixed(&info(index, false))) {
+        Ok(()) | Err(Errno::NODEV) => Ok(()),
+        Err(error) => Err(Error::system(
+            format!("cannot remove the interface {name}"),
+            error,
+        )),
+    }
+}
+
 /// Makes a veth pair whose near end has this name.
 pub(super) fn add_veth(socket: &mut Socket, name: &str) -> Result<()> {
     check_name(name)?;

@@ -2,8 +2,11 @@
 
 use super::facts::NetFamily;
 use super::{NetFacts, look, loopback_up, tap};
+use crate::error::Result;
+use crate::plan::{Owner, Tap};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 /// Runs `body` in a thread with a network namespace of its own, gone afterwards.
@@ -132,17 +135,51 @@ fn routes_over_several_next_hops_and_by_metric_are_in_order() {
     });
 }
 
+fn wanted(name: &str, mtu: u32, redirect: Option<&str>) -> Tap {
+    Tap {
+        name: name.into(),
+        mtu,
+        redirect: redirect.map(str::to_string),
+        vnet_header: false,
+        owner: None,
+    }
+}
+
+fn make(name: &str, mtu: u32, redirect: Option<&str>) -> Result<OwnedFd> {
+    tap::create(&wanted(name, mtu, redirect))
+}
+
+#[test]
+fn an_owner_opens_a_tap_by_its_name_and_it_stays_until_it_is_removed() {
+    in_new_namespace(|| {
+        let owned = Tap {
+            vnet_header: true,
+            owner: Some(Owner { uid: 4711, gid: 4712 }),
+            ..wanted("tap0", 1400, None)
+        };
+        drop(tap::create(&owned).expect("tap"));
+        let shown = run("ip -d link show dev tap0");
+        for word in ["mtu 1400", "persist on", "vnet_hdr on", "user 4711", "group 4712"] {
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        for _ in 0..2 {
+            tap::remove("tap0").expect("remove");
+            assert!(!run("ip -o link").contains("tap0"));
+        }
+    });
+}
+
 #[test]
 fn a_tap_is_up_silent_and_gone_with_its_fd() {
     in_new_namespace(|| {
-        let fd = tap::create("tap0", 1400, None).expect("tap");
+        let fd = make("tap0", 1400, None).expect("tap");
         let shown = run("ip -d addr show dev tap0");
         assert!(
             shown.contains("mtu 1400") && shown.contains("UP") && shown.contains("persist off"),
             "{shown}"
         );
         assert!(!shown.contains("inet6"), "{shown}");
-        let taken = tap::create("tap0", 1400, None).expect_err("the name is taken");
+        let taken = make("tap0", 1400, None).expect_err("the name is taken");
         assert_eq!(taken.errno.as_deref(), Some("EBUSY"), "{taken}");
         drop(fd);
         assert!(!run("ip -o link").contains("tap0"));
@@ -153,13 +190,10 @@ fn a_tap_is_up_silent_and_gone_with_its_fd() {
 fn bad_names_and_sizes_are_refused() {
     in_new_namespace(|| {
         for name in ["", ".", "a/b", "sixteen-letters-", "a b", "a\0b"] {
-            assert_eq!(tap::create(name, 1500, None).expect_err(name).code, "bad-request");
+            assert_eq!(make(name, 1500, None).expect_err(name).code, "bad-request");
         }
-        assert_eq!(
-            tap::create("tap0", 67, None).expect_err("mtu").code,
-            "bad-request"
-        );
-        let missing = tap::create("tap0", 1500, Some("eth7")).expect_err("no such interface");
+        assert_eq!(make("tap0", 67, None).expect_err("mtu").code, "bad-request");
+        let missing = make("tap0", 1500, Some("eth7")).expect_err("no such interface");
         assert!(missing.message.contains("eth7"), "{missing}");
         assert!(!run("ip -o link").contains("tap0"));
     });
@@ -192,8 +226,8 @@ fn wait_for(mut file: &std::fs::File, mark: u8) {
 fn frames_pass_both_ways_and_the_redirect_leaves_nothing() {
     in_new_namespace(|| {
         // Two taps stand for the guest and the world: what the world sends arrives at `eth0`.
-        let mut world = std::fs::File::from(tap::create("eth0", 1500, None).expect("eth0"));
-        let mut guest = std::fs::File::from(tap::create("tap0", 1500, Some("eth0")).expect("tap0"));
+        let mut world = std::fs::File::from(make("eth0", 1500, None).expect("eth0"));
+        let mut guest = std::fs::File::from(make("tap0", 1500, Some("eth0")).expect("tap0"));
         world.write_all(&frame(1)).expect("send");
         wait_for(&guest, 1);
         guest.write_all(&frame(2)).expect("send");
@@ -203,7 +237,7 @@ fn frames_pass_both_ways_and_the_redirect_leaves_nothing() {
             shown.contains("u32") && shown.contains("Redirect to device tap0"),
             "{shown}"
         );
-        let again = tap::create("tap1", 1500, Some("eth0")).expect_err("eth0 is taken");
+        let again = make("tap1", 1500, Some("eth0")).expect_err("eth0 is taken");
         assert!(again.message.contains("tc qdisc del dev eth0 ingress"), "{again}");
         drop(guest);
         for _ in 0..2 {
@@ -221,7 +255,7 @@ fn filters_of_others_are_left_alone() {
         make_eth0();
         run("tc qdisc add dev eth0 ingress");
         run("tc filter add dev eth0 parent ffff: protocol ip u32 match u32 0 0 flowid 1:1");
-        assert!(tap::create("tap0", 1500, Some("eth0")).is_err());
+        assert!(make("tap0", 1500, Some("eth0")).is_err());
         tap::remove_redirect("eth0").expect("remove");
         assert!(run("tc filter show dev eth0 ingress").contains("u32"));
         run("tc qdisc del dev eth0 ingress");
@@ -242,7 +276,7 @@ fn looking_and_a_redirected_tap_take_less_than_two_milliseconds() {
             .map(|_| {
                 let start = std::time::Instant::now();
                 look(None).expect("look");
-                let fd = tap::create("tap0", 1400, Some("eth0")).expect("tap");
+                let fd = make("tap0", 1400, Some("eth0")).expect("tap");
                 let took = start.elapsed();
                 drop(fd);
                 tap::remove_redirect("eth0").expect("remove");

@@ -5,6 +5,7 @@ use crate::cgroup;
 use crate::clock;
 use crate::protocol::{Answer, Exit, ExitEvent, OnExit, Status};
 use crate::remove;
+use crate::session::Workload;
 use crate::sys;
 use rustix::event::PollFlags;
 use rustix::process::{WaitOptions, WaitStatus};
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// After a killing that did not end the workload, it is tried again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a monitor may go on without a helper of its.
+const WITHOUT_HELPER: Duration = Duration::from_secs(2);
 
 impl Server {
     pub(super) fn on_signals(&mut self) {
@@ -45,6 +49,10 @@ impl Server {
                     .is_some_and(|process| process.name.pid == pid.as_raw_nonzero().get());
             if is_workload && self.exit.is_none() {
                 self.on_workload_end(status);
+            } else if self.is_helper(pid.as_raw_nonzero().get()) {
+                // What it served would hang: a guest without its files is none. But a monitor that is just ending lets go of it first.
+                let at = Instant::now() + WITHOUT_HELPER;
+                self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
             }
         }
     }
@@ -54,7 +62,7 @@ impl Server {
         let oom_killed = self.session.memory.as_deref().is_some_and(cgroup::was_oom_killed);
         let signal = status.terminating_signal().map(|signal| signal as u8);
         let exit_code = match (status.exit_status(), signal) {
-            (Some(code), _) => code as u8,
+            (Some(code), _) => self.meaning(code as u8),
             (None, Some(signal)) => 128 + signal,
             (None, None) => 255,
         };
@@ -71,6 +79,22 @@ impl Server {
             oom_killed,
             finished_at: clock::now(),
         });
+    }
+
+    fn is_helper(&self, pid: i32) -> bool {
+        let mut helpers = self.session.helpers.iter();
+        helpers.any(|helper| helper.process.name.pid == pid)
+    }
+
+    /// The exit code that a status of the program stands for.
+    fn meaning(&self, status: u8) -> u8 {
+        let Some(Workload::Monitor { exit_codes, .. }) = &self.session.workload else {
+            return status;
+        };
+        exit_codes
+            .iter()
+            .find(|(from, _)| *from == status)
+            .map_or(status, |(_, code)| *code)
     }
 
     /// Once the workload has ended and its output is passed on: tell everyone, and end.

@@ -227,7 +227,7 @@ impl Server {
 
     /// Asks the workload to stop and sets the time of its killing.
     pub(super) fn stop(&mut self, timeout_ms: Option<u64>) -> Result<()> {
-        let (Some(Workload::Monitor { stop }) | Some(Workload::Container { stop, .. })) =
+        let (Some(Workload::Monitor { stop, .. }) | Some(Workload::Container { stop, .. })) =
             &self.session.workload
         else {
             return Err(Error::not_allowed("nothing was launched"));

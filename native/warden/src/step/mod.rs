@@ -5,6 +5,7 @@ mod cgroup;
 mod concat;
 mod copy;
 mod files;
+mod helper;
 mod hook;
 mod layers;
 mod namespaces;
@@ -44,6 +45,7 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
         Step::Open(_) => Begun::Open,
         Step::Tap(step) => Begun::Tap {
             redirect: step.redirect.clone(),
+            named: step.owner.map(|_| step.name.clone()),
             netns: session
                 .network
                 .as_ref()
@@ -61,6 +63,7 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
             runtime: step.runtime,
             cgroup: oci::cgroup_of(step, session),
         },
+        Step::Helper(_) => Begun::Helper,
         Step::Spawn(_) => Begun::Spawn,
     }
 }
@@ -84,6 +87,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
         Step::Nat(step) => nat::execute(step, session),
         Step::Hook(step) => hook::execute(step, session),
         Step::Oci(step) => oci::execute(step, session),
+        Step::Helper(step) => helper::execute(step, session),
         Step::Spawn(step) => spawn::execute(step, session),
     }
 }
@@ -99,10 +103,15 @@ pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
         Begun::Overlay { at } => overlay::undo(at, session),
         Begun::Copy => copy::undo(session),
         Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
-        Begun::Tap { redirect, netns } => tap::undo(redirect.as_deref(), netns.as_ref(), session),
+        Begun::Tap {
+            redirect,
+            named,
+            netns,
+        } => tap::undo(redirect.as_deref(), named.as_deref(), netns.as_ref(), session),
         Begun::Nat { step, netns } => nat::undo(step, netns.as_ref(), session),
         Begun::Hook => hook::undo(session),
         Begun::Oci { runtime, cgroup } => oci::undo(*runtime, cgroup.as_ref(), session),
+        Begun::Helper => helper::undo(session),
         Begun::Spawn => spawn::undo(session),
     }
 }

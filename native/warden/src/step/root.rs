@@ -3,7 +3,7 @@
 use crate::error::{Context, Error, Result};
 use crate::plan;
 use crate::session::Session;
-use crate::stage::Order;
+use crate::stage::{Order, Stage};
 use crate::sys;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
@@ -19,6 +19,11 @@ pub fn create(step: &plan::Root, session: &mut Session) -> Result<()> {
 }
 
 pub fn bind(step: &plan::Bind, session: &mut Session) -> Result<()> {
+    bind_into(step, session.stage()?)
+}
+
+/// Binds into the private root of any stage.
+pub fn bind_into(step: &plan::Bind, stage: &Stage) -> Result<()> {
     let what = || format!("cannot bind {}", step.from);
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if step.recursive {
@@ -33,13 +38,13 @@ pub fn bind(step: &plan::Bind, session: &mut Session) -> Result<()> {
         attributes |= sys::ATTR_NOEXEC;
     }
     sys::mount_setattr(mount.as_fd(), attributes, step.recursive).or_system(what)?;
-    attach(session, &mount, step.at.as_str())
+    attach(stage, &mount, step.at.as_str())
 }
 
-fn attach(session: &Session, mount: &impl AsFd, at: &str) -> Result<()> {
+fn attach(stage: &Stage, mount: &impl AsFd, at: &str) -> Result<()> {
     let stat = rustix::fs::fstat(mount).or_system(|| format!("cannot look at what is bound to {at}"))?;
     let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
-    session.stage()?.order(
+    stage.order(
         &Order::Attach {
             at: at.to_string(),
             directory,
@@ -74,7 +79,7 @@ pub fn device(step: &plan::Device, session: &mut Session) -> Result<()> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let mount = rustix::mount::open_tree(CWD, step.from.as_str(), flags).or_system(what)?;
         sys::mount_setattr(mount.as_fd(), sys::ATTR_NOSUID | sys::ATTR_NOEXEC, false).or_system(what)?;
-        return attach(session, &mount, step.at.as_str());
+        return attach(session.stage()?, &mount, step.at.as_str());
     }
     let order = Order::Node {
         at: step.at.to_string(),

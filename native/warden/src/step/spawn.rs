@@ -67,6 +67,7 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
         .map(|((ours, _), channel)| (ours, channel));
     session.workload = Some(Workload::Monitor {
         stop: step.stop.clone(),
+        exit_codes: step.exit_codes.clone(),
     });
     match &mut session.cgroup {
         Some(cgroup) => cgroup.attached(),

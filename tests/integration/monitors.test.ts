@@ -1,0 +1,264 @@
+/**
+ * Monitors with guests that use what they were given, each in the confinement that a plan gives it: Linux reads and writes a disk and a directory, and a monitor
+ * that its filter does not let do so would be killed.
+ */
+
+import assert from "node:assert/strict";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { which } from "../../src/host/process.ts";
+import { findNeeds } from "../../src/host/program-needs.ts";
+import { startWarden } from "../../src/host/warden.ts";
+import type { ModeInput, UnikernelWorkload } from "../../src/mode/input.ts";
+import { launchOf, unikernel } from "../../src/mode/unikernel.ts";
+import { monitorDriver } from "../../src/monitor/index.ts";
+import { shareServerNeeds } from "../../src/monitor/share-server.ts";
+import { sandboxFile } from "../../src/spec/fixtures.ts";
+import { type HostPath, hostPath, untrustedPath } from "../../src/spec/paths.ts";
+import { type GuestBoot, type MonitorKind, type ShareKind, shareKinds } from "../../src/spec/values.ts";
+import { type LinuxKernel, type Purpose, initrdOf, linuxKernel } from "../support/linux.ts";
+import { requires } from "../support/requires.ts";
+import { type Lab, makeLab, tree } from "../support/tripod.ts";
+
+const mebibyte = 1024 * 1024;
+const dirs = [...(process.env["PATH"] ?? "").split(":"), "/usr/libexec"];
+const user = 1_800_000_001;
+
+interface Wanted {
+  readonly monitor: MonitorKind;
+  readonly program: HostPath;
+  readonly kvm: boolean;
+  readonly boot: Omit<GuestBoot, "bootLine" | "nics">;
+}
+
+/** Runs a Linux guest without a network to its end, and returns what it said. */
+async function run(
+  lab: Lab,
+  { monitor, program, kvm, boot }: Wanted,
+): Promise<{ code: number; text: string }> {
+  const id = `${monitor}`.padEnd(32, "0").replaceAll(/[^0-9a-f]/g, "a");
+  const stateDir = hostPath(join(lab.root, "run/default", id));
+  mkdirSync(stateDir, { recursive: true });
+  const driver = monitorDriver(monitor, program);
+  assert.ok(driver !== undefined);
+  const virtiofsd = which("virtiofsd", dirs);
+  const workload: UnikernelWorkload = {
+    mode: "unikernel",
+    offer: {
+      mode: "unikernel",
+      arch: "amd64",
+      manifest: `sha256:${"0".repeat(64)}`,
+      guest: "linux",
+      monitors: [monitor],
+      kernel: untrustedPath("/kernel"),
+    },
+    monitor,
+    machine: { arch: "amd64", memoryBytes: 192 * mebibyte, vcpus: 1, kvm },
+    program,
+    needs: await findNeeds(program, driver.needs("linux", "amd64"), "amd64"),
+    ...(virtiofsd === undefined
+      ? {}
+      : {
+          shareServer: { program: virtiofsd, needs: await findNeeds(virtiofsd, shareServerNeeds, "amd64") },
+        }),
+    kernel: boot.kernel,
+    root: { kind: "virtiofs", path: hostPath("/"), readonly: true },
+    blockDevices: [],
+    args: [],
+    env: [],
+    netDevices: [],
+    disks: boot.disks,
+    mounts: [],
+    user: { uid: 0, gid: 0 },
+    cwd: "/",
+  };
+  const input: ModeInput = {
+    sandbox: {
+      ...sandboxFile,
+      id,
+      network: "none",
+      ports: [],
+      limits: {},
+      credentials: { uid: user, gid: user, groups: [] },
+    },
+    stateDir,
+    hostname: "guest",
+    cniPluginDirs: [],
+    hostDns: { servers: [], search: [], options: [] },
+    stdio: { terminal: false, stdin: "null", tee: false, log: { maxBytes: mebibyte, files: 1 } },
+    workload,
+  };
+  const bootLine = "console=ttyS0 quiet panic=-1 reboot=k rdinit=/init";
+  const { plan } = launchOf(input, workload, { boot: { ...boot, bootLine, nics: [] }, net: undefined });
+  const warden = await startWarden(
+    hostPath(join(tree, "bin/tripod-warden")),
+    stateDir,
+    hostPath(join(lab.root, "lib")),
+    { stdin: "ignore", output: "ignore" },
+  );
+  try {
+    await warden.prepare(unikernel.prepare(input, workload), "keep");
+    await warden.launch(plan);
+    await warden.start();
+    const { exitCode } = await warden.exited();
+    return { code: exitCode, text: textOf(readFileSync(join(stateDir, "log"), "utf8")) };
+  } finally {
+    // A warden whose owner leaves before the start has succeeded undoes everything.
+    warden.close();
+  }
+}
+
+/** The log's text: a part of a line is marked `P`, its last part `F`. */
+const textOf = (log: string): string =>
+  log
+    .split("\n")
+    .map((entry) => /^\S+ std\w+ ([PF]) ([^]*)$/.exec(entry))
+    .map((match) => `${match?.[2] ?? ""}${match?.[1] === "F" ? "\n" : ""}`)
+    .join("");
+
+const usesDisks = `
+echo "disks $(cat /sys/block/vda/size) $(cat /sys/block/vdb/ro)"
+dd if=/dev/vda bs=512 count=1 2>/dev/null | head -c 10
+yes written | dd of=/dev/vda bs=4096 seek=1 count=16 iflag=fullblock conv=fsync 2>/dev/null && echo disk written
+dd if=/dev/zero of=/dev/vdb bs=512 count=1 2>/dev/null || echo read-only disk refused`;
+const usesShares = (options: string): string => `
+mkdir /mnt/ro /mnt/rw
+mount ${options} ro /mnt/ro && mount ${options} rw /mnt/rw && echo shares mounted
+cat /mnt/ro/file; ls -l /mnt/ro | grep -c "link -> file"
+touch /mnt/ro/new 2>/dev/null || echo read-only share refused
+echo by the guest > /mnt/rw/new && mv /mnt/rw/new /mnt/rw/newer && mkdir /mnt/rw/d && rmdir /mnt/rw/d && echo share written
+cat /mnt/rw/secret 2>/dev/null || echo secret refused
+cd /mnt/rw
+for attempt in "ln -s newer s" "ln newer h" "chmod 600 newer" "chown 5:5 newer" "mkfifo f" "mknod n c 1 3" "touch -d @1 newer" "truncate -s 99 t" "df ." "ls -la" "rm -f s h f n t" sync
+do $attempt >/dev/null 2>&1; done
+cd /; umount /mnt/rw && echo share exercised`;
+
+/** A disk that says what it is, one to read only, and two directories; whatever may be written belongs to the monitor's user. */
+function materials(
+  lab: Lab,
+  kernel: LinuxKernel,
+  purposes: readonly Purpose[],
+  script: string,
+): Wanted["boot"] {
+  const at = (name: string): HostPath => hostPath(join(lab.root, name));
+  writeFileSync(at("initrd"), initrdOf(kernel, purposes, script));
+  for (const name of ["a", "b"]) {
+    writeFileSync(at(name), "on a disk\n");
+    truncateSync(at(name), mebibyte);
+  }
+  // Monitors that open a disk by path do so as this user.
+  chmodSync(at("a"), 0o666);
+  mkdirSync(at("tree"));
+  writeFileSync(at("tree/file"), "in a directory\n");
+  symlinkSync("file", at("tree/link"));
+  mkdirSync(at("data"));
+  chownSync(at("data"), user, user);
+  writeFileSync(at("data/secret"), "of the host's\n", { mode: 0o600 });
+  return {
+    kernel: hostPath(join(kernel, "vmlinuz")),
+    initrd: [{ path: at("initrd") }],
+    disks: [
+      { name: "a", path: at("a"), readonly: false },
+      { name: "b", path: at("b"), readonly: true },
+    ],
+    shares: [],
+  };
+}
+
+const shares = (lab: Lab, kind: ShareKind): GuestBoot["shares"] => [
+  { kind, tag: "ro", path: hostPath(join(lab.root, "tree")), readonly: true },
+  { kind, tag: "rw", path: hostPath(join(lab.root, "data")), readonly: false },
+];
+
+const lines = (text: string): string[] => text.split("\n").map((line) => line.trimEnd());
+
+function assertDisks(lab: Lab, said: readonly string[]): void {
+  for (const line of ["disks 2048 1", "on a disk", "disk written", "read-only disk refused"])
+    assert.ok(said.includes(line), `${line}: ${said.join("\n")}`);
+  assert.equal(readFileSync(join(lab.root, "a")).subarray(4096, 4104).toString(), "written\n");
+}
+
+function assertShares(lab: Lab, said: readonly string[]): void {
+  for (const line of [
+    "shares mounted",
+    "in a directory",
+    "1",
+    "read-only share refused",
+    "share written",
+    "secret refused",
+    "share exercised",
+  ])
+    assert.ok(said.includes(line), `${line}: ${said.join("\n")}`);
+  assert.equal(readFileSync(join(lab.root, "data/newer"), "utf8"), "by the guest\n");
+}
+
+const options: Readonly<Record<ShareKind, string>> = {
+  virtiofs: "-t virtiofs",
+  "9p": "-t 9p -o trans=virtio,version=9p2000.L",
+};
+
+/** The kernel, or undefined where this test is skipped. */
+async function kernelFor(t: TestContext): Promise<LinuxKernel | undefined> {
+  const kernel = process.arch === "x64" ? await linuxKernel() : undefined;
+  return requires(t, "Debian's kernel for amd64", kernel !== undefined) ? kernel : undefined;
+}
+
+const canServe = (kind: ShareKind): boolean => kind === "9p" || which("virtiofsd", dirs) !== undefined;
+
+for (const kind of shareKinds)
+  test(`Linux by QEMU uses its disks, and directories by ${kind}`, { timeout: 120_000 }, async (t) => {
+    const kernel = await kernelFor(t);
+    if (kernel === undefined || !requires(t, "virtiofsd", canServe(kind))) return;
+    const lab = makeLab(t);
+    const script = `${usesDisks}\n${usesShares(options[kind])}`;
+    const { code, text } = await run(lab, {
+      monitor: "qemu",
+      program: hostPath("/usr/bin/qemu-system-x86_64"),
+      kvm: false,
+      boot: { ...materials(lab, kernel, ["pci", "disk", kind], script), shares: shares(lab, kind) },
+    });
+    assert.equal(code, 0, text);
+    assertDisks(lab, lines(text));
+    assertShares(lab, lines(text));
+  });
+
+const onKvm = [
+  ["firecracker", "mmio", undefined],
+  ["cloud-hypervisor", "pci", "virtiofs"],
+] as const;
+
+for (const [monitor, bus, kind] of onKvm)
+  test(`Linux by ${monitor} uses what it was given`, { timeout: 120_000 }, async (t) => {
+    const kernel = await kernelFor(t);
+    const program = which(monitor, dirs);
+    if (kernel === undefined || !requires(t, monitor, program !== undefined) || program === undefined) return;
+    const lab = makeLab(t);
+    const facts = await lab.tripod(["check", "-o", "json"]);
+    if (!requires(t, "kvm that runs Linux", facts.stdout.includes("linux: Guests run"))) return;
+    const served = kind !== undefined && canServe(kind) ? kind : undefined;
+    const script = [
+      usesDisks,
+      served === undefined ? "" : usesShares(options[served]),
+      // Firecracker's machine ends with a reset.
+      monitor === "firecracker" ? "reboot -f" : "",
+    ].join("\n");
+    const boot = materials(lab, kernel, [bus, "disk", "virtiofs"], script);
+    const { code, text } = await run(lab, {
+      monitor,
+      program,
+      kvm: true,
+      boot: { ...boot, shares: served === undefined ? [] : shares(lab, served) },
+    });
+    assert.equal(code, 0, text);
+    assertDisks(lab, lines(text));
+    if (served !== undefined) assertShares(lab, lines(text));
+  });
