@@ -12,6 +12,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -90,10 +91,19 @@ async function run(launch: Launch, more: readonly string[] = []) {
       .replace(/^tap,id=(\w+),fd=\d+$/, "user,id=$1")
       .replace(/(?<=path=)\/share-\d+/, (at) => where.get(at) ?? at),
   );
+  const { channel } = launch;
+  assert.ok(channel !== undefined);
+  const given: ("ignore" | "pipe" | number)[] = ["ignore", "pipe", "pipe", ...fds];
+  // A tap's number stays empty here.
+  while (given.length < channel.at) given.push("ignore");
   const child = spawn(launch.program, [...words, ...more], {
     env: moduleDir === undefined ? {} : { QEMU_MODULE_DIR: dirname(moduleDir) },
-    stdio: ["ignore", "pipe", "pipe", ...fds],
+    stdio: [...given, "pipe"],
   });
+  // These guests end before they could be heard of; tests/integration has those that stay.
+  const control = child.stdio[channel.at] as Socket;
+  control.on("data", () => {}).on("error", () => {});
+  control.write(Buffer.from(channel.say, "base64"));
   try {
     return await outcomeOf(child, "QEMU", 30_000);
   } finally {

@@ -132,8 +132,8 @@ impl Session {
         };
         let failed = |why: &str| Error::step(format!("the monitor {why}")).with_code("exec-failed");
         let end = Instant::now() + Duration::from_millis(channel.deadline_ms);
-        self.say(&channel.say.0)
-            .map_err(|error| failed(&format!("does not listen: {error}")))?;
+        // One that has said its word already may be past listening.
+        let spoken = self.say(&channel.say.0);
         let mut heard = Vec::new();
         let mut buffer = [0u8; 4096];
         while !contains(&heard, &channel.expect.0) {
@@ -149,7 +149,10 @@ impl Session {
             match rustix::io::read(fd, &mut buffer) {
                 Ok(0) | Err(Errno::CONNRESET) if self.ended_well() => return Ok(()),
                 Ok(0) | Err(Errno::CONNRESET) => {
-                    return Err(failed("ended before its guest began: see its output"));
+                    let why = spoken.err().map_or(String::new(), |error| format!(" ({error})"));
+                    return Err(failed(&format!(
+                        "ended before its guest began: see its output{why}"
+                    )));
                 }
                 Ok(length) => heard.extend_from_slice(&buffer[..length]),
                 Err(Errno::INTR) => {}
@@ -180,6 +183,9 @@ impl Session {
             return Err(Error::not_allowed("the monitor has no channel"));
         };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         rustix::net::send(fd, bytes, flags)
             .map(drop)
             .or_system(|| "cannot speak to the monitor")
