@@ -120,7 +120,7 @@ export function decodeEngineConfig(content: unknown, file: string): EngineConfig
 }
 
 /** Numbers of a version: `1.2.0-rc.1` is [1, 2]. */
-export function versionOf({ ociVersion }: EngineConfig): readonly [number, number] {
+export function versionOf({ ociVersion }: Pick<EngineConfig, "ociVersion">): readonly [number, number] {
   const [major, minor] = ociVersion.split(".").map(Number);
   return [major ?? 1, minor ?? 0];
 }

@@ -1,22 +1,54 @@
 /** Containers under an engine: which runtime takes over, and with which configuration. */
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import type { NodeFacts } from "../../host/facts/facts.ts";
+import { runtimeFeatures } from "../../host/runtime-features.ts";
 import type { BrainLine, CreateRequest } from "../../spec/brain.ts";
 import { TripodError } from "../../spec/errors.ts";
+import { type HostPath, hostPath } from "../../spec/paths.ts";
 import { type FittingVerdict, ociRuntimeKinds } from "../../spec/values.ts";
 import type { Bundle } from "./bundle.ts";
+import { deriveConfig, hasNewParts } from "./derive.ts";
 
 type Delegation = Extract<BrainLine, { delegate: unknown }>["delegate"];
 
-/** Throws `monitor-missing`. */
-export function delegationOf(
-  _bundle: Bundle,
-  _request: CreateRequest,
+/**
+ * A bundle that the runtime does not understand in full is written anew for it, beside the state directory and not into the engine's own. Throws `monitor-missing`,
+ * `bundle-invalid`.
+ */
+export async function delegationOf(
+  bundle: Bundle,
+  { stateDir }: Pick<CreateRequest, "stateDir">,
   facts: NodeFacts,
-  chosen: FittingVerdict,
-): Delegation {
+  chosen: Pick<FittingVerdict, "by">,
+  lib: HostPath,
+): Promise<Delegation> {
   const kind = ociRuntimeKinds.find((one) => one === chosen.by);
   const found = kind === undefined ? { missing: `${chosen.by} is no OCI runtime` } : facts.ociRuntimes[kind];
   if ("missing" in found) throw new TripodError("monitor-missing", found.missing);
-  return { program: found.path };
+  const program = found.path;
+  if (!hasNewParts(bundle.config)) return { program };
+  const features = await runtimeFeatures(lib, program);
+  const derived = deriveConfig(bundle.raw, bundle.dir, {
+    ociVersionMax: features.ociVersionMax,
+    namespaces: features.linux?.namespaces ?? [],
+  });
+  if (derived === undefined) return { program };
+  return {
+    program,
+    bundle: writeDerived(derivedBundleOf(stateDir), derived.config),
+    notes: `for ${program}: ${derived.notes.join("; ")}`,
+  };
+}
+
+/** The warden removes it with the container (`native/warden/src/runtime/store.rs`). */
+const derivedBundleOf = (stateDir: HostPath): HostPath =>
+  hostPath(join(dirname(stateDir), `.${basename(stateDir)}.tripod.bundle`));
+
+function writeDerived(dir: HostPath, config: unknown): HostPath {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  // Secrets may be in its environment.
+  writeFileSync(join(dir, "config.json"), JSON.stringify(config), { mode: 0o600 });
+  return dir;
 }

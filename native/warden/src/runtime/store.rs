@@ -243,7 +243,11 @@ pub fn mark(root: &Path, id: &str, program: &Path, pod: Option<&str>) -> Result<
         .map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
 }
 
+/// Takes the mark away, and the bundle that was written for an older runtime (`src/lifecycle/engine/delegate.ts`).
 pub fn unmark(root: &Path, id: &str) {
+    let bundle = root.join(format!(".{id}.tripod.bundle"));
+    let _ = std::fs::remove_file(bundle.join("config.json"));
+    let _ = std::fs::remove_dir(bundle);
     let _ = std::fs::remove_file(mark_of(root, id));
 }
 
