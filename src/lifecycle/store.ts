@@ -176,8 +176,11 @@ function parseSandboxFile(text: string, path: string): SandboxFile {
 }
 
 /** Looks at one sandbox; undefined when it is not there (any more). */
-export async function viewSandbox(context: Context, id: string): Promise<SandboxView | undefined> {
-  const dir = sandboxDir(context, id);
+export const viewSandbox = (context: Context, id: string): Promise<SandboxView | undefined> =>
+  viewSandboxIn(sandboxDir(context, id));
+
+/** As `viewSandbox`, by its state directory. */
+export async function viewSandboxIn(dir: HostPath): Promise<SandboxView | undefined> {
   const text = await readIfThere(join(dir, "sandbox.json"));
   if (text === undefined) return undefined;
   const file = parseSandboxFile(text, join(dir, "sandbox.json"));

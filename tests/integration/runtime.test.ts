@@ -1,10 +1,11 @@
 /** The OCI command line, called as engines call it. */
 
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeRuntimeLab } from "../support/runtime.ts";
+import { eventually } from "../support/tripod.ts";
 
 const namespaces = ["pid", "network", "ipc", "uts", "mount", "time"].map((type) => ({ type }));
 
@@ -31,3 +32,197 @@ test("a bundle of a newer specification runs by the real runc, which is told wha
     [],
   );
 });
+
+test("features, version and help answer without a container, in the forms that engines read", async (t) => {
+  const lab = makeRuntimeLab(t);
+  const features: unknown = JSON.parse(await lab.ok(["features"]));
+  const below: unknown = JSON.parse((await lab.runc(["features"])).stdout);
+  assert.deepEqual(pick(features, "hooks"), pick(below, "hooks"));
+  assert.deepEqual(pick(features, "mountOptions"), pick(below, "mountOptions"));
+  assert.deepEqual(pick(pick(features, "linux"), "seccomp"), pick(pick(below, "linux"), "seccomp"));
+  assert.match(JSON.stringify(pick(features, "linux")), /"time"/);
+  const version = await lab.ok(["--version"]);
+  assert.match(version, /^tripod-runtime version \d+\.\d+\.\d+\S*\nspec: 1\.\d+\.\d+\n/);
+  assert.equal(await lab.ok(["version"]), version);
+  for (const argv of [["--help"], ["help"], ["create", "--help"]])
+    assert.match(await lab.ok(argv), /Commands:[\s\S]*checkpoint/);
+});
+
+test("spec writes a bundle that runs, once", async (t) => {
+  const lab = makeRuntimeLab(t);
+  const bundle = lab.container("made");
+  rmSync(join(bundle, "config.json"));
+  await lab.ok(["spec", "--bundle", bundle]);
+  const again = await lab.run(["spec", "--bundle", bundle]);
+  assert.equal(again.code, 1);
+  assert.equal(again.logged.at(-1)?.msg, "File config.json exists. Remove it first");
+  const config: unknown = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8"));
+  assert.ok(typeof config === "object" && config !== null && "process" in config);
+  const { process: own } = config;
+  assert.ok(typeof own === "object" && own !== null);
+  const changed = { ...config, process: { ...own, terminal: false, args: ["/bin/busybox", "true"] } };
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(changed));
+  for (const name of ["sys", "dev/pts", "dev/shm", "dev/mqueue"])
+    mkdirSync(join(bundle, "rootfs", name), { recursive: true });
+  await lab.ok(["run", "--bundle", bundle, "made"]);
+});
+
+test("events and update of a unikernel speak of its cgroup; less memory than the guest has is refused", async (t) => {
+  const lab = makeRuntimeLab(t);
+  await lab.ok(["create", "--bundle", lab.unikernel("guest"), "guest"]);
+  await lab.ok(["start", "guest"]);
+  const stats = async (): Promise<unknown> => {
+    const event: unknown = JSON.parse(await lab.ok(["events", "--stats", "guest"]));
+    assert.equal(pick(event, "type"), "stats");
+    assert.equal(pick(event, "id"), "guest");
+    return pick(event, "data");
+  };
+  const before = await stats();
+  const limitOf = (data: unknown): number => Number(pick(pick(pick(data, "memory"), "usage"), "limit"));
+  const guest = 256 << 20;
+  assert.ok(limitOf(before) > guest && limitOf(before) < guest + (64 << 20));
+  assert.ok(Number(pick(pick(pick(before, "cpu"), "usage"), "total")) > 0);
+  assert.ok(Number(pick(pick(before, "pids"), "current")) >= 2);
+
+  await lab.ok(["update", "--memory", `${512 << 20}`, "--pids-limit", "77", "--cpu-share", "512", "guest"]);
+  const after = await stats();
+  assert.equal(limitOf(after) - limitOf(before), guest);
+  assert.equal(pick(pick(after, "pids"), "limit"), 77);
+  const file = join(lab.dir, "resources.json");
+  writeFileSync(
+    file,
+    JSON.stringify({ memory: { limit: guest }, pids: { limit: -1 }, devices: [{ allow: false }] }),
+  );
+  await lab.ok(["update", "-r", file, "guest"]);
+  assert.equal(limitOf(await stats()), limitOf(before));
+  await lab.ok(["update", "--cpu-quota", "50000", "--cpu-period", "100000", "--cpuset-cpus", "0", "guest"]);
+
+  const less = await lab.run(["update", "--memory", "64M", "guest"]);
+  assert.equal(less.code, 1);
+  assert.match(less.logged.at(-1)?.msg ?? "", /unable to set memory limit.*given 256Mi/);
+  for (const [argv, says] of [
+    [["--memory", "x"], /memory/],
+    [["--pids-limit", "many"], /pids-limit/],
+    [["--blkio-weight", "10"], /no meaning/],
+    [["--nope"], /nope/],
+    [["-r", "/nowhere"], /\/nowhere/],
+  ] as const) {
+    const wrong = await lab.run(["update", ...argv, "guest"]);
+    assert.equal(wrong.code, 1, argv.join(" "));
+    assert.match(wrong.logged.at(-1)?.msg ?? "", says);
+  }
+  await lab.ok(["kill", "guest", "KILL"]);
+  await eventually("the end", async () =>
+    /stopped/.test(await lab.ok(["state", "guest"])) ? true : undefined,
+  );
+  for (const verb of [
+    ["events", "--stats"],
+    ["update", "--pids-limit", "5"],
+  ]) {
+    const late = await lab.run([...verb, "guest"]);
+    assert.equal(late.code, 1);
+    assert.match(late.logged.at(-1)?.msg ?? "", /not running/);
+  }
+});
+
+/** What go-runc, the runc shim, conmon and podman look for in the words of a failure. */
+const wordsOf = (text: string): string[] =>
+  [
+    "does not exist",
+    "not running",
+    "container with given ID already exists",
+    "already running",
+    "not stopped",
+    "not paused",
+    "has stopped",
+    "in the paused state",
+    "invalid container ID",
+    "cannot exec in a",
+  ].filter((words) => text.toLowerCase().includes(words.toLowerCase()));
+
+type Stage = "none" | "created" | "running" | "paused" | "stopped";
+
+/** The same call in the same situation, of runc on a container and of ours on a unikernel. */
+const wrongCalls: readonly { readonly stage: Stage; readonly argv: readonly string[] }[] = [
+  ...["start", "state", "kill", "delete", "ps", "pause", "resume", "events", "update", "exec"].map(
+    (verb) => ({ stage: "none", argv: [verb, "ID", ...(verb === "exec" ? ["true"] : [])] }) as const,
+  ),
+  { stage: "none", argv: ["delete", "--force", "ID"] },
+  { stage: "none", argv: ["state"] },
+  { stage: "none", argv: ["state", "a/b"] },
+  { stage: "none", argv: ["create", "--bundle", "/nowhere", "ID"] },
+  { stage: "created", argv: ["resume", "ID"] },
+  { stage: "created", argv: ["kill", "ID", "NOPE"] },
+  { stage: "created", argv: ["CREATE"] },
+  { stage: "running", argv: ["start", "ID"] },
+  { stage: "running", argv: ["delete", "ID"] },
+  { stage: "running", argv: ["resume", "ID"] },
+  { stage: "running", argv: ["kill", "ID", "999"] },
+  { stage: "running", argv: ["CREATE"] },
+  { stage: "running", argv: ["kill", "ID", "0"] },
+  { stage: "paused", argv: ["pause", "ID"] },
+  { stage: "paused", argv: ["start", "ID"] },
+  { stage: "paused", argv: ["delete", "ID"] },
+  { stage: "paused", argv: ["exec", "ID", "true"] },
+  { stage: "stopped", argv: ["start", "ID"] },
+  { stage: "stopped", argv: ["kill", "ID", "15"] },
+  { stage: "stopped", argv: ["kill", "--all", "ID", "9"] },
+  { stage: "stopped", argv: ["pause", "ID"] },
+  { stage: "stopped", argv: ["resume", "ID"] },
+  { stage: "stopped", argv: ["exec", "ID", "true"] },
+  { stage: "stopped", argv: ["events", "--stats", "ID"] },
+  { stage: "stopped", argv: ["update", "--pids-limit", "9", "ID"] },
+  { stage: "stopped", argv: ["ps", "ID"] },
+];
+
+test("a wrong call fails as runc's does: the status, and the words that engines look for", async (t) => {
+  const lab = makeRuntimeLab(t);
+  const sides = [
+    { call: lab.runc, bundle: lab.container("box", { args: ["/bin/busybox", "sleep", "60"] }) },
+    { call: lab.run, bundle: lab.unikernel("guest") },
+  ];
+  const differences: string[] = [];
+  for (const stage of ["none", "created", "running", "paused", "stopped"] as const) {
+    const id = `at-${stage}`;
+    for (const { call, bundle } of sides) {
+      if (stage === "none") continue;
+      assert.equal((await call(["create", "--bundle", bundle, id])).code, 0);
+      if (stage !== "created") await call(["start", id]);
+      if (stage === "paused") await call(["pause", id]);
+      if (stage === "stopped") {
+        await call(["kill", id, "KILL"]);
+        await eventually("the end", async () =>
+          /"status": "stopped"/.test((await call(["state", id])).stdout) ? true : undefined,
+        );
+      }
+    }
+    for (const wrong of wrongCalls.filter((one) => one.stage === stage)) {
+      const [theirs, ours] = await Promise.all(
+        sides.map(({ call, bundle }) =>
+          call(
+            wrong.argv[0] === "CREATE"
+              ? ["create", "--bundle", bundle, id]
+              : wrong.argv.map((word) => (word === "ID" ? id : word)),
+          ),
+        ),
+      );
+      assert.ok(theirs !== undefined && ours !== undefined);
+      const told = (one: typeof theirs): string =>
+        JSON.stringify({
+          code: one.code === 0 ? 0 : 1,
+          words: wordsOf(one.logged.findLast(({ level }) => level === "error")?.msg ?? ""),
+        });
+      if (told(theirs) !== told(ours))
+        differences.push(
+          `${stage}: ${wrong.argv.join(" ")}: runc ${theirs.code} ${JSON.stringify(theirs.logged.at(-1)?.msg)}, ours ${ours.code} ${JSON.stringify(ours.logged.at(-1)?.msg)}`,
+        );
+    }
+    for (const { call } of sides) await call(["delete", "--force", id]);
+  }
+  assert.deepEqual(differences, []);
+});
+
+const pick = (value: unknown, key: string): unknown =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value).find(([name]) => name === key)?.[1]
+    : undefined;

@@ -7,16 +7,19 @@ import type { Duplex } from "node:stream";
 import { type NodeFacts, cachedFacts, gatherFacts } from "../../host/facts/facts.ts";
 import { WardenConnection } from "../../host/warden.ts";
 import { launch, prepare } from "../../mode/index.ts";
+import type { ModeInput } from "../../mode/input.ts";
 import { supportsOf } from "../../monitor/index.ts";
 import { noFit } from "../../select/explain.ts";
 import { select } from "../../select/select.ts";
 import { uruncPrefix } from "../../spec/annotations.ts";
 import { type BrainLine, type CreateRequest, decodeCreateRequest } from "../../spec/brain.ts";
 import { TripodError } from "../../spec/errors.ts";
-import type { Decision, FittingVerdict, Wish } from "../../spec/values.ts";
+import type { Plan } from "../../spec/plan.ts";
+import type { Decision, FittingVerdict, SandboxFile, Wish } from "../../spec/values.ts";
 import { monitorKinds } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
 import { againstRoot } from "../decide.ts";
+import { updateSandboxFile } from "../store.ts";
 import { type Bundle, imageNameOf, offersOfBundle, readBundle } from "./bundle.ts";
 import { composeBundle } from "./compose.ts";
 import { delegationOf } from "./delegate.ts";
@@ -75,9 +78,17 @@ async function create(
   }
   const input = await composeBundle({ context, bundle, request, facts, chosen });
   const warden = new WardenConnection(stream);
-  const { net } = await warden.prepare(prepare(input), "keep");
+  const ground = prepare(input);
+  const { net } = await warden.prepare(ground, "keep");
+  await updateSandboxFile(input.stateDir, keptFile(input, ground));
   await warden.launch(launch(input, net).plan);
   say({ done: {} });
+}
+
+/** For `update` and `events`: with the memory that the cgroup was given, the monitor's own included. */
+function keptFile({ sandbox }: ModeInput, ground: Plan): SandboxFile {
+  const cgroup = ground.steps.find((step) => step.do === "cgroup");
+  return { ...sandbox, limits: { ...sandbox.limits, ...cgroup?.limits } };
 }
 
 interface Decided {

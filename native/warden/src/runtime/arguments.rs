@@ -339,6 +339,11 @@ impl Invocation {
         }
     }
 
+    /// `VERB --help`, which is no verb's own flag.
+    pub fn asks_for_help(&self) -> bool {
+        matches!(self.flag(UNKNOWN), Some("--help" | "-help" | "-h" | "--h"))
+    }
+
     /// The id that the verb is about.
     pub fn id(&self) -> Result<&str, Failure> {
         let id = self.args.first().ok_or_else(|| {
@@ -411,6 +416,8 @@ mod tests {
         assert!(parse("state").unwrap().id().is_err());
         assert!(parse("create --new-thing a").unwrap().refuse_unknown().is_err());
         assert_eq!(parse("").unwrap().verb, "help");
+        assert!(parse("create --help").unwrap().asks_for_help());
+        assert!(!parse("exec a sh --help").unwrap().asks_for_help());
         assert_eq!(parse("--version").unwrap().verb, "version");
     }
 }

@@ -65,6 +65,9 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn run(invocation: &Invocation, log: &Log) -> Outcome {
+    if invocation.asks_for_help() {
+        return brain::answer(invocation);
+    }
     match invocation.verb.as_str() {
         "create" => create::create(invocation),
         "run" => create::run(invocation, log),

@@ -212,7 +212,7 @@ fn write_record(path: &Path, record: &Record) -> Result<(), Failure> {
 }
 
 pub fn exists(id: &str) -> Failure {
-    Failure::new(format!("container with id exists: {id}"))
+    Failure::new(format!("container with given ID already exists: {id}"))
 }
 
 /// runc's own words, which engines look for.

@@ -57,8 +57,12 @@ pub fn start_sandbox(sandbox: &Sandbox) -> Outcome {
             "container {} is still being created",
             sandbox.id
         ))),
-        Status::Running | Status::Paused => Err(Failure::new(format!(
+        Status::Running => Err(Failure::new(format!(
             "cannot start an already running container: {}",
+            sandbox.id
+        ))),
+        Status::Paused => Err(Failure::new(format!(
+            "cannot start a container in the paused state: {}",
             sandbox.id
         ))),
     }
@@ -86,11 +90,11 @@ pub fn state(invocation: &Invocation) -> Outcome {
     Ok(0)
 }
 
-/// A signal by number, by name, or by name with `SIG`.
+/// A signal by number, by name, or by name with `SIG`. 0 asks only whether it runs.
 fn signal_number(text: &str) -> Result<u8, Failure> {
     let unknown = || Failure::new(format!("unknown signal {text:?}"));
     if let Ok(number) = text.parse::<u8>() {
-        return if (1..=64).contains(&number) {
+        return if (0..=64).contains(&number) {
             Ok(number)
         } else {
             Err(unknown())
@@ -131,6 +135,9 @@ pub fn kill(invocation: &Invocation) -> Outcome {
         } else {
             Err(Failure::new("container not running"))
         };
+    }
+    if signal == 0 {
+        return Ok(0);
     }
     match control::ask(&sandbox.dir, json!({"op": "signal", "signal": signal})) {
         Ok(_) => Ok(0),
@@ -270,9 +277,9 @@ pub fn exec(invocation: &Invocation) -> Outcome {
     let sandbox = ours!(invocation);
     if sandbox.status() != Status::Running {
         return Err(Failure::new(format!(
-            "cannot exec in a container that is not running: {} is {}",
-            sandbox.id,
-            sandbox.status().name()
+            "cannot exec in a {} container: {}",
+            sandbox.status().name(),
+            sandbox.id
         ))
         .with_status(CANNOT_INVOKE));
     }
@@ -335,7 +342,8 @@ mod tests {
         assert_eq!(number("SIGSYS"), Some(31));
         assert_eq!(number("RTMIN+3"), Some(37));
         assert_eq!(number("SIGRTMIN"), Some(34));
-        for bad in ["0", "65", "", "NOPE", "RTMIN+31", "RTMIN-1", "-9"] {
+        assert_eq!(number("0"), Some(0));
+        for bad in ["65", "", "NOPE", "RTMIN+31", "RTMIN-1", "-9"] {
             assert_eq!(number(bad), None, "{bad}");
         }
     }
