@@ -1,6 +1,7 @@
 /** What an engine's bundle settles of the ground: cgroup, network namespace, hooks. */
 
 import type { EngineGround, OciHook } from "../../mode/input.ts";
+import { statIfSeen } from "../../host/stat-if-seen.ts";
 import { hookTimes } from "../../mode/input.ts";
 import type { CreateRequest } from "../../spec/brain.ts";
 import type { EngineConfig } from "../../spec/engine-config.ts";
@@ -41,6 +42,8 @@ export function groundOf(bundle: Bundle, request: CreateRequest, natPool: string
   };
 }
 
+const noHostNetwork = "leave out --network host; publish a port instead, or use --network none";
+
 /** The path to join; undefined: a new one. A guest has a network stack of its own and cannot share the host's. */
 function networkOf({ linux }: EngineConfig): string | undefined {
   const found = linux?.namespaces?.filter(({ type }) => type === "network") ?? [];
@@ -49,12 +52,27 @@ function networkOf({ linux }: EngineConfig): string | undefined {
     throw wrong(
       "linux.namespaces",
       "has no network namespace: the host's own network cannot be given to a unikernel",
-      "leave out --network host; publish a port instead, or use --network none",
+      noHostNetwork,
     );
   if (second !== undefined) throw wrong("linux.namespaces", "names the network namespace twice");
   if (!entry.path) return undefined;
   if (!entry.path.startsWith("/")) throw wrong("linux.namespaces", `has the relative path ${entry.path}`);
+  if (isHostNetwork(entry.path))
+    throw wrong(
+      "linux.namespaces",
+      "joins the host's own network, which cannot be given to a unikernel",
+      noHostNetwork,
+    );
   return entry.path;
+}
+
+/** docker names its daemon's own network namespace by a path, and a guest would take the host's interfaces for its own. */
+function isHostNetwork(path: string): boolean {
+  const given = statIfSeen(path);
+  return ["/proc/1/ns/net", "/proc/self/ns/net"].some((host) => {
+    const known = statIfSeen(host);
+    return given !== undefined && given.ino === known?.ino && given.dev === known.dev;
+  });
 }
 
 /**
