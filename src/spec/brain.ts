@@ -22,6 +22,8 @@ export interface CreateRequest {
   readonly console: boolean;
   /** Other containers of the same pod that are there already, its sandbox's own left out. */
   readonly neighbours: number;
+  /** How many of them are guests of ours. */
+  readonly guests: number;
   /** The caller's PATH. */
   readonly path: string;
 }
@@ -47,6 +49,7 @@ const schema: v.GenericSchema<unknown, CreateRequest> = v.object({
   systemdCgroup: v.boolean(),
   console: v.boolean(),
   neighbours: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  guests: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   path: v.string(),
 });
 

@@ -73,7 +73,7 @@ async function create(
   const bundle = readBundle(request.bundle);
   const { facts, chosen } = await decideBundle(context, bundle, request);
   if (chosen.offer.mode === "container") {
-    say({ delegate: await delegationOf(bundle, request, facts, chosen, context.roots.lib) });
+    say({ delegate: await delegationOf(bundle, request, facts, chosen, context) });
     return;
   }
   const input = await composeBundle({ context, bundle, request, facts, chosen });

@@ -9,7 +9,9 @@ import { TripodError } from "../../spec/errors.ts";
 import { type HostPath, hostPath } from "../../spec/paths.ts";
 import { type FittingVerdict, ociRuntimeKinds } from "../../spec/values.ts";
 import type { Bundle } from "./bundle.ts";
+import type { Context } from "../context.ts";
 import { deriveConfig, hasNewParts } from "./derive.ts";
+import { isQueueProxy, podAddresses } from "./pod.ts";
 
 type Delegation = Extract<BrainLine, { delegate: unknown }>["delegate"];
 
@@ -19,25 +21,30 @@ type Delegation = Extract<BrainLine, { delegate: unknown }>["delegate"];
  */
 export async function delegationOf(
   bundle: Bundle,
-  { stateDir }: Pick<CreateRequest, "stateDir">,
+  request: Pick<CreateRequest, "stateDir" | "id" | "guests">,
   facts: NodeFacts,
   chosen: Pick<FittingVerdict, "by">,
-  lib: HostPath,
+  { roots: { lib }, config }: Context,
 ): Promise<Delegation> {
   const kind = ociRuntimeKinds.find((one) => one === chosen.by);
   const found = kind === undefined ? { missing: `${chosen.by} is no OCI runtime` } : facts.ociRuntimes[kind];
   if ("missing" in found) throw new TripodError("monitor-missing", found.missing);
   const program = found.path;
-  if (!hasNewParts(bundle.config)) return { program };
+  const guest =
+    isQueueProxy(bundle.config) && request.guests > 0
+      ? podAddresses(bundle.config, request.id, config.network.natPool).guest
+      : undefined;
+  if (guest === undefined && !hasNewParts(bundle.config)) return { program };
   const features = await runtimeFeatures(lib, program);
-  const derived = deriveConfig(bundle.raw, bundle.dir, {
+  const understood = {
     ociVersionMax: features.ociVersionMax,
     namespaces: features.linux?.namespaces ?? [],
-  });
+  };
+  const derived = deriveConfig(bundle.raw, bundle.dir, understood, guest);
   if (derived === undefined) return { program };
   return {
     program,
-    bundle: writeDerived(derivedBundleOf(stateDir), derived.config),
+    bundle: writeDerived(derivedBundleOf(request.stateDir), derived.config),
     notes: `for ${program}: ${derived.notes.join("; ")}`,
   };
 }

@@ -22,6 +22,7 @@ const configSchema = v.looseObject({
   ociVersion: v.string(),
   root: v.nullish(v.looseObject({ path: v.string() })),
   mounts: v.nullish(v.array(v.looseObject({ source: v.nullish(v.string()), type: v.nullish(v.string()) }))),
+  process: v.nullish(v.looseObject({ env: v.nullish(v.array(v.string())) })),
   linux: v.nullish(
     v.looseObject({
       namespaces: v.nullish(v.array(v.looseObject({ type: v.string(), path: v.nullish(v.string()) }))),
@@ -40,15 +41,17 @@ export const hasNewParts = (config: EngineConfig): boolean =>
 
 /**
  * `raw` for a runtime that understands `understood`; undefined when it can have it as it is. Relative paths become absolute, because the result lies in another
- * directory than `bundle`. Throws `bundle-invalid` where what would be left out matters: a clock that is set off, or another container's.
+ * directory than `bundle`. `guest`: the address of the guest whose requests and probes this container, Knative's queue-proxy, is to hand on. Throws `bundle-invalid` where what would be left out matters: a clock that is set off, or another container's.
  */
 export function deriveConfig(
   raw: unknown,
   bundle: string,
   understood: Understood,
+  guest?: string,
 ): DerivedConfig | undefined {
   const config = v.parse(configSchema, raw);
   const notes: string[] = [];
+  if (guest !== undefined) notes.push(`its probes go to the guest at ${guest}`);
   let { ociVersion, linux } = config;
   if (isNewer(versionOf({ ociVersion }), versionOf({ ociVersion: understood.ociVersionMax }))) {
     notes.push(`ociVersion ${ociVersion} became ${understood.ociVersionMax}`);
@@ -82,9 +85,50 @@ export function deriveConfig(
           }
         : {}),
       ...(linux ? { linux } : {}),
+      ...(config.process && guest !== undefined
+        ? { process: { ...config.process, env: redirectProbes(config.process.env ?? [], guest) } }
+        : {}),
     },
     notes,
   };
+}
+
+const probeVariable = "SERVING_READINESS_PROBE=";
+const redirectVariable = "REDIRECT_IP=";
+
+/** Knative's proxy asks the program beside it at the loopback address, where a guest is not: it is told the guest's. */
+function redirectProbes(env: readonly string[], guest: string): string[] {
+  const kept = env.filter((entry) => !entry.startsWith(redirectVariable));
+  return [
+    ...kept.map((entry) =>
+      entry.startsWith(probeVariable)
+        ? `${probeVariable}${redirectProbe(entry.slice(probeVariable.length), guest)}`
+        : entry,
+    ),
+    `${redirectVariable}${guest}`,
+  ];
+}
+
+/** A probe as Kubernetes writes it in JSON; what is none is left as it is, for the proxy to complain of. */
+function redirectProbe(text: string, guest: string): string {
+  let probe: unknown;
+  try {
+    probe = JSON.parse(text);
+  } catch {
+    return text;
+  }
+  if (typeof probe !== "object" || probe === null || Array.isArray(probe)) return text;
+  const targets = ["httpGet", "tcpSocket", "grpc"];
+  return JSON.stringify(
+    Object.fromEntries(
+      Object.entries(probe).map(([key, value]: [string, unknown]) => [
+        key,
+        targets.includes(key) && typeof value === "object" && value !== null
+          ? { ...value, host: guest }
+          : value,
+      ]),
+    ),
+  );
 }
 
 /** A mount whose source is a path, which runtimes read from the bundle's directory. */

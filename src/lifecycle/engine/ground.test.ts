@@ -17,8 +17,11 @@ const ground = (namespaces: readonly object[]): ReturnType<typeof groundOf> => {
       stateDir: hostPath("/r/a"),
       systemdCgroup: false,
       console: false,
+      neighbours: 0,
+      guests: 0,
       path: "",
     },
+    "198.18.0.0/15",
   );
 };
 

@@ -33,6 +33,8 @@ pub struct CreateRequest<'a> {
     pub console: bool,
     /// Other containers of the same pod that are there already.
     pub neighbours: usize,
+    /// How many of them are guests of ours.
+    pub guests: usize,
     /// The caller's, for programs to be found.
     pub path: String,
 }

@@ -130,6 +130,7 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
         state_dir: root.join(id),
         bundle,
     };
+    let neighbours = store::neighbours(&root, id, pod_of(&config))?;
     let request = CreateRequest {
         op: "create",
         version: 1,
@@ -138,7 +139,8 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
         state_dir: &call.state_dir,
         systemd_cgroup: invocation.systemd_cgroup,
         console: invocation.flag("console-socket").is_some(),
-        neighbours: store::neighbours(&root, id, pod_of(&config))?,
+        neighbours: neighbours.all,
+        guests: neighbours.guests,
         path: std::env::var("PATH").unwrap_or_default(),
     };
     let (mut brain, decision) = brain::decide(invocation, &request)?;

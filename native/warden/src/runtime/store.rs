@@ -132,22 +132,36 @@ impl Sandbox {
     }
 }
 
-/// How many other containers of a pod live: an init container that has ended needs no network any more.
-pub fn neighbours(root: &Path, id: &str, pod: Option<&str>) -> Result<usize, Failure> {
-    let Some(pod) = pod else { return Ok(0) };
-    let others = ids(root)?.into_iter().filter(|other| other != id);
-    Ok(others
-        .filter(|other| match find(root, other) {
-            Ok(Some(Found::Ours(sandbox))) => {
-                sandbox.record.pod.as_deref() == Some(pod) && sandbox.status() != Status::Stopped
+/// Other containers of a pod.
+#[derive(Default)]
+pub struct Neighbours {
+    pub all: usize,
+    /// Sandboxes of ours among them.
+    pub guests: usize,
+}
+
+/// The other containers of a pod that live: an init container that has ended needs no network any more.
+pub fn neighbours(root: &Path, id: &str, pod: Option<&str>) -> Result<Neighbours, Failure> {
+    let mut neighbours = Neighbours::default();
+    let Some(pod) = pod else { return Ok(neighbours) };
+    for other in ids(root)?.into_iter().filter(|other| other != id) {
+        // One that cannot be read is nobody's neighbour, and says so when it is asked for.
+        match find(root, &other) {
+            Ok(Some(Found::Ours(sandbox)))
+                if sandbox.record.pod.as_deref() == Some(pod) && sandbox.status() != Status::Stopped =>
+            {
+                neighbours.all += 1;
+                neighbours.guests += 1;
             }
-            Ok(Some(Found::Delegated(to))) => {
-                to.pod.as_deref() == Some(pod) && others_process_lives(&root.join(other))
+            Ok(Some(Found::Delegated(to)))
+                if to.pod.as_deref() == Some(pod) && others_process_lives(&root.join(&other)) =>
+            {
+                neighbours.all += 1;
             }
-            // One that cannot be read is nobody's neighbour, and says so when it is asked for.
-            _ => false,
-        })
-        .count())
+            _ => {}
+        }
+    }
+    Ok(neighbours)
 }
 
 /// By what runc (`state.json`) or crun (`status`) keeps of its container's first process; one that keeps nothing we can read counts as alive.
