@@ -5,9 +5,19 @@
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Bench, median, milliseconds, row, runcBundle, tree, withBench } from "./support.ts";
+import {
+  type Bench,
+  median,
+  milliseconds,
+  row,
+  runcBundle,
+  startDaemon,
+  tree,
+  unikernelBundle,
+  withBench,
+} from "./support.ts";
 
 const rounds = Number(process.argv[2] ?? 20);
 const verbs = ["create", "start", "output", "state", "kill", "delete", "run"] as const;
@@ -23,29 +33,6 @@ interface Variant {
 }
 
 const ours = join(tree, "bin/tripod-runtime");
-
-/** A bundle of the spt build of httpreply. */
-function unikernelBundle(root: string, name: string, words: readonly string[]): string {
-  const bundle = join(root, name);
-  mkdirSync(join(bundle, "rootfs"), { recursive: true });
-  copyFileSync(join(tree, "build/httpreply/httpreply.spt"), join(bundle, "rootfs/kernel"));
-  const config = {
-    ociVersion: "1.0.2",
-    process: { terminal: false, user: { uid: 0, gid: 0 }, args: words, env: [], cwd: "/" },
-    root: { path: "rootfs" },
-    annotations: {
-      "dev.tripod.mode": "unikernel",
-      "dev.tripod.guest": "solo5",
-      "dev.tripod.monitors": "spt",
-      "dev.tripod.kernel": "/kernel",
-      "dev.tripod.boot-line": "ip={ipv4} gateway={gateway4} monitor={monitor} {args}",
-      "dev.tripod.net-devices": "service0",
-    },
-    linux: { namespaces: ["network", "mount", "pid", "ipc", "uts"].map((type) => ({ type })) },
-  };
-  writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
-  return bundle;
-}
 
 function containerBundle(root: string, name: string, words: readonly string[]): string {
   const made = runcBundle(join(root, name), ...words);
@@ -125,18 +112,7 @@ async function main(bench: Bench): Promise<void> {
     "--tripod-root",
     tripodRoot,
   ];
-  const daemon = spawn(join(tree, "bin/tripodd"), ["--root", root], {
-    env,
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  await new Promise<void>((resolve, reject) => {
-    let story = "";
-    daemon.stderr.on("data", (chunk: Buffer) => {
-      story += chunk.toString();
-      if (story.includes("answers on")) resolve();
-    });
-    daemon.once("exit", () => reject(new Error(story)));
-  });
+  const daemon = await startDaemon(bench);
   try {
     const variants: Variant[] = [
       { name: "spt (tripodd)", program: ours, globals: under("a", root), bundles: unikernel },
@@ -167,8 +143,7 @@ async function main(bench: Bench): Promise<void> {
       }
     report(taken);
   } finally {
-    daemon.kill("SIGTERM");
-    await new Promise((resolve) => daemon.once("exit", resolve));
+    await daemon.stop();
   }
 }
 

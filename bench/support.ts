@@ -1,7 +1,7 @@
 /** What the benchmarks share: a root of their own, the container build as runc's bundle, medians. */
 
 import { execFileSync, spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -87,3 +87,49 @@ export function row(name: string, value: string, note = ""): void {
 }
 
 export const milliseconds = (value: number): string => `${value.toFixed(1)} ms`;
+
+/** A bundle of the spt build of httpreply. */
+export function unikernelBundle(root: string, name: string, words: readonly string[]): string {
+  const bundle = join(root, name);
+  mkdirSync(join(bundle, "rootfs"), { recursive: true });
+  copyFileSync(join(tree, "build/httpreply/httpreply.spt"), join(bundle, "rootfs/kernel"));
+  const config = {
+    ociVersion: "1.0.2",
+    process: { terminal: false, user: { uid: 0, gid: 0 }, args: words, env: [], cwd: "/" },
+    root: { path: "rootfs" },
+    annotations: {
+      "dev.tripod.mode": "unikernel",
+      "dev.tripod.guest": "solo5",
+      "dev.tripod.monitors": "spt",
+      "dev.tripod.kernel": "/kernel",
+      "dev.tripod.boot-line": "ip={ipv4} gateway={gateway4} monitor={monitor} {args}",
+      "dev.tripod.net-devices": "service0",
+    },
+    linux: { namespaces: ["network", "mount", "pid", "ipc", "uts"].map((type) => ({ type })) },
+  };
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+  return bundle;
+}
+
+/** tripodd for the bench's root, once it answers. */
+export async function startDaemon({ root, env }: Bench): Promise<{ readonly stop: () => Promise<void> }> {
+  const daemon = spawn(join(tree, "bin/tripodd"), ["--root", root], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  await new Promise<void>((resolve, reject) => {
+    let story = "";
+    daemon.stderr.on("data", (chunk: Buffer) => {
+      story += chunk.toString();
+      if (story.includes("answers on")) resolve();
+    });
+    daemon.once("exit", () => reject(new Error(story)));
+  });
+  return {
+    stop: async () => {
+      const ended = new Promise((resolve) => daemon.once("exit", resolve));
+      daemon.kill("SIGTERM");
+      await ended;
+    },
+  };
+}

@@ -303,3 +303,15 @@ pub fn unshare(kinds: libc::c_int) -> Io<()> {
     // SAFETY: only namespace flags are passed, never CLONE_FILES.
     check(unsafe { libc::unshare(kinds) } as libc::c_long).map(drop)
 }
+
+/// Gives back the pages of the stack that only deeper calls have used: a warden lives as long as its sandbox, and most of its stack was for plans.
+pub fn release_stack() {
+    const PAGE: usize = 4096;
+    /// What the calls from here on are likely to need again.
+    const KEPT: usize = 2 * PAGE;
+    const DEPTH: usize = 512 << 10;
+    let here = 0u8;
+    let top = ((&raw const here).addr() - KEPT) & !(PAGE - 1);
+    // SAFETY: everything below this frame is dead. Pages that were never mapped make the call fail after it has done its work on the others.
+    unsafe { libc::madvise((top - DEPTH) as *mut libc::c_void, DEPTH, libc::MADV_DONTNEED) };
+}

@@ -9,6 +9,7 @@ use crate::protocol::{Answer, OnExit, Request, Status};
 use crate::session::Workload;
 use crate::state_dir::write_all;
 use crate::step::{self, OciVerb};
+use crate::sys;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
@@ -185,6 +186,7 @@ impl Server {
         } else {
             "spawn"
         };
+        sys::release_stack();
         let times = vec![crate::protocol::StepTime {
             step,
             us: begun.elapsed().as_micros() as u64,
