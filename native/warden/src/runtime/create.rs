@@ -10,6 +10,7 @@ use crate::error::Context;
 use crate::options::Options;
 use crate::process::wait_readable;
 use crate::serve::Connection;
+use crate::stage::send_fd;
 use crate::{sys, undo};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags};
@@ -254,7 +255,7 @@ fn sandbox(call: &Call<'_>, config: &Value, brain: &mut Brain, first: Vec<u8>) -
     let console = call
         .invocation
         .flag("console-socket")
-        .map(|path| connect_console(Path::new(path)))
+        .map(|path| connect(Path::new(path), "console"))
         .transpose()?;
     let path = store::reserve(
         &call.state_dir.parent().unwrap_or(Path::new("/")).to_path_buf(),
@@ -267,11 +268,13 @@ fn sandbox(call: &Call<'_>, config: &Value, brain: &mut Brain, first: Vec<u8>) -
         let pid = warden.id();
         child = Some(warden);
         brain.converse(first, &mut owner)?;
-        match call.invocation.flag("pid-file") {
-            Some(file) => write_pid_file(Path::new(file), pid),
-            None => Ok(()),
+        if let Some(file) = call.invocation.flag("pid-file") {
+            write_pid_file(Path::new(file), pid)?;
         }
-        .and_then(|()| release(&mut owner))
+        if let Some(socket) = call.invocation.flag("pidfd-socket") {
+            send_pidfd(Path::new(socket), pid)?;
+        }
+        release(&mut owner)
     });
     match (result, child) {
         (Ok(()), Some(child)) => Ok(child),
@@ -366,9 +369,18 @@ fn give_up(path: &Path, record: &Record, child: Option<Child>) {
     }
 }
 
+/// Hands a descriptor of the process that the pid file names to whoever listens.
+fn send_pidfd(path: &Path, pid: u32) -> Result<(), Failure> {
+    let what = || format!("the pidfd cannot be handed to {}", path.display());
+    let socket = connect(path, "pidfd")?;
+    let pid = Pid::from_raw(pid as i32).ok_or_else(|| Failure::new(what()))?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).or_system(what)?;
+    Ok(send_fd(socket.as_fd(), b"pidfd", pidfd.as_fd()).or_system(what)?)
+}
+
 /// A socket's address holds 107 bytes; a longer path is reached through a descriptor of its directory.
-fn connect_console(path: &Path) -> Result<OwnedFd, Failure> {
-    let what = || format!("the console socket {} cannot be reached", path.display());
+fn connect(path: &Path, of: &str) -> Result<OwnedFd, Failure> {
+    let what = || format!("the {of} socket {} cannot be reached", path.display());
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
