@@ -14,6 +14,14 @@ export interface Ran {
   readonly test: string;
 }
 
+const linuxOn = (monitor: MonitorKind, root: RootKind): Ran => ({
+  guest: "linux",
+  monitor,
+  arch: "amd64",
+  root,
+  test: "tests/integration/monitors.test.ts",
+});
+
 export const ran: readonly Ran[] = [
   {
     guest: "solo5",
@@ -29,5 +37,23 @@ export const ran: readonly Ran[] = [
     root: "none",
     test: "tests/integration/httpreply.test.ts",
   },
-  { guest: "pvh", monitor: "qemu", arch: "amd64", root: "none", test: "tests/integration/httpreply.test.ts" },
+  ...(["qemu", "firecracker"] as const).map((monitor): Ran => ({
+    guest: "pvh",
+    monitor,
+    arch: "amd64",
+    root: "none",
+    test: "tests/integration/httpreply.test.ts",
+  })),
+  {
+    guest: "pvh",
+    monitor: "cloud-hypervisor",
+    arch: "amd64",
+    root: "none",
+    test: "tests/contract/cloud-hypervisor.test.ts",
+  },
+  { guest: "pvh", monitor: "qemu", arch: "arm64", root: "none", test: "tests/contract/arm64.test.ts" },
+  { guest: "linux", monitor: "qemu", arch: "amd64", root: "initrd", test: "tests/contract/linux.test.ts" },
+  ...(["disk", "9p", "virtiofs"] as const).map((root) => linuxOn("qemu", root)),
+  linuxOn("firecracker", "disk"),
+  ...(["disk", "virtiofs"] as const).map((root) => linuxOn("cloud-hypervisor", root)),
 ];
