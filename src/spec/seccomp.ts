@@ -69,11 +69,20 @@ interface Segment {
   readonly leaf: readonly Instruction[];
 }
 
+const compiled = new WeakMap<SeccompProfile, Map<Arch, Base64>>();
+
 /**
- * Compiles a profile for one architecture. Names that the architecture does not have are left out. Throws `TypeError` when a name is on
- * two lists: a bug of the profile.
+ * Compiles a profile for one architecture, once: a profile is a constant. Names that the architecture does not have are left out. Throws `TypeError` when a
+ * name is on two lists: a bug of the profile.
  */
 export function compileSeccomp(profile: SeccompProfile, arch: Arch): Base64 {
+  const programs = compiled.get(profile) ?? new Map<Arch, Base64>();
+  const program = programs.get(arch) ?? compile(profile, arch);
+  compiled.set(profile, programs.set(arch, program));
+  return program;
+}
+
+function compile(profile: SeccompProfile, arch: Arch): Base64 {
   const program = [
     instruction(loadWord, offsetArch),
     instruction(jumpIfEqual, auditArch[arch], 1, 0),

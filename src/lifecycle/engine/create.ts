@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { type NodeFacts, cachedFacts, gatherFacts } from "../../host/facts/facts.ts";
 import { WardenConnection } from "../../host/warden.ts";
 import { launch, prepare } from "../../mode/index.ts";
-import type { ModeInput } from "../../mode/input.ts";
+import type { LaunchPlan, ModeInput } from "../../mode/input.ts";
 import { supportsOf } from "../../monitor/index.ts";
 import { noFit } from "../../select/explain.ts";
 import { select } from "../../select/select.ts";
@@ -79,10 +79,26 @@ async function create(
   const input = await composeBundle({ context, bundle, request, facts, chosen });
   const warden = new WardenConnection(stream);
   const ground = prepare(input);
-  const { net } = await warden.prepare(ground, "keep");
+  const prepared = warden.prepare(ground, "keep");
+  // What fails first is told; the other then has nobody to tell.
+  prepared.catch(() => {});
+  // While the warden works: most of a launch does not depend on the network, and all of it where there is none.
+  const early = earlyLaunch(input);
+  const { net } = await prepared;
   await updateSandboxFile(input.stateDir, keptFile(input, ground));
-  await warden.launch(launch(input, net).plan);
+  const isUseful = early !== undefined && (net?.interfaces.length ?? 0) === 0;
+  await warden.launch((isUseful ? early : launch(input, net)).plan);
   say({ done: {} });
+}
+
+/** The launch without a network; undefined where it cannot be had without one, which is then told of the real one. */
+function earlyLaunch(input: ModeInput): LaunchPlan | undefined {
+  if (input.engine?.nat !== undefined) return undefined;
+  try {
+    return launch(input, undefined);
+  } catch {
+    return undefined;
+  }
 }
 
 /** For `update` and `events`: with the memory that the cgroup was given, the monitor's own included. */
