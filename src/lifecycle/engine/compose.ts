@@ -144,6 +144,9 @@ function credentialsOf(config: EngineConfig, id: string): Credentials {
   return { uid: user, gid: gid || user, groups: [] };
 }
 
+/** Rows or columns that a terminal can have. */
+const fits = (value: number): boolean => value > 0 && value < 65_536;
+
 function stdioOf(config: EngineConfig, { console }: CreateRequest): Stdio {
   const terminal = config.process?.terminal === true;
   if (terminal && !console)
@@ -157,7 +160,6 @@ function stdioOf(config: EngineConfig, { console }: CreateRequest): Stdio {
   if (!terminal && console)
     throw new TripodError("bundle-invalid", "--console-socket is given, yet process.terminal is false");
   const size = config.process?.consoleSize;
-  const fits = (value: number): boolean => value > 0 && value < 65_536;
   return {
     terminal,
     ...(size && fits(size.height) && fits(size.width) ? { rows: size.height, cols: size.width } : {}),

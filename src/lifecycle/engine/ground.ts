@@ -125,11 +125,12 @@ function hooksAt({ hooks }: EngineConfig, time: OciHook["time"]): OciHook[] {
   });
 }
 
+const positive = (value: number | null | undefined): number | undefined =>
+  value === null || value === undefined || value <= 0 ? undefined : value;
+
 /** Limits without memory, which depends on the monitor. A quota of 0 or less and a limit of -1 mean none, as runc reads them. */
 export function limitsOf({ linux }: EngineConfig): Limits {
   const cpu = linux?.resources?.cpu;
-  const positive = (value: number | null | undefined): number | undefined =>
-    value === null || value === undefined || value <= 0 ? undefined : value;
   const [quota, period, shares] = [positive(cpu?.quota), positive(cpu?.period), positive(cpu?.shares)];
   return {
     ...(quota === undefined ? {} : { cpuQuotaUs: quota, cpuPeriodUs: period ?? 100_000 }),

@@ -2,7 +2,7 @@
 //! after the id are the program's.
 
 use super::Failure;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where sandboxes lie when the caller names no place.
 const DEFAULT_ROOT: &str = "/run/tripod-runtime";
@@ -284,7 +284,7 @@ impl Invocation {
             "help" | "version" => self.verb = name.to_string(),
             _ => {}
         }
-        if self.root == PathBuf::from("/") {
+        if self.root == Path::new("/") {
             return Err(Failure::new("--root must be a directory other than /"));
         }
         Ok(())

@@ -162,16 +162,15 @@ impl Brain {
 
     /// `None` when the brain went away, or did not decide in time.
     fn decision(&mut self, patience: Duration) -> Result<Option<Decision>, Failure> {
-        let end = Instant::now() + patience;
-        while let Some(line) = self.next_line(end) {
-            match read_line(&line) {
-                Some(ForUs::Delegate(to)) => return Ok(Some(Decision::Delegate(to))),
-                Some(ForUs::Failed(failed)) => return Err(failed.into_failure()),
-                Some(ForUs::Done {}) => return Ok(None),
-                None => return Ok(Some(Decision::Sandbox(line))),
-            }
+        let Some(line) = self.next_line(Instant::now() + patience) else {
+            return Ok(None);
+        };
+        match read_line(&line) {
+            Some(ForUs::Delegate(to)) => Ok(Some(Decision::Delegate(to))),
+            Some(ForUs::Failed(failed)) => Err(failed.into_failure()),
+            Some(ForUs::Done {}) => Ok(None),
+            None => Ok(Some(Decision::Sandbox(line))),
         }
-        Ok(None)
     }
 
     fn next_line(&mut self, end: Instant) -> Option<Vec<u8>> {

@@ -71,7 +71,7 @@ pub fn run(invocation: &Invocation, log: &Log) -> Outcome {
     if invocation.is_set("detach") {
         return Ok(0);
     }
-    attend(&child, &signals, || find())?;
+    attend(&child, &signals, find)?;
     let status = child
         .wait()
         .map_err(|error| Failure::new(format!("the sandbox's end is not known: {error}")))?;
@@ -258,7 +258,7 @@ fn sandbox(call: &Call<'_>, config: &Value, brain: &mut Brain, first: Vec<u8>) -
         .map(|path| connect(Path::new(path), "console"))
         .transpose()?;
     let path = store::reserve(
-        &call.state_dir.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        call.state_dir.parent().unwrap_or(Path::new("/")),
         call.id,
         &record,
     )?;
