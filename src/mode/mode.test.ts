@@ -275,3 +275,14 @@ test("a dry run can show what the monitor was rendered to", () => {
   assert.equal(launch(inputOf(spt), dualStack).launch?.argv[0], "tripod-tender");
   assert.equal(launch(inputOf(container), dualStack).launch, undefined);
 });
+
+/** The limits on the monitor of `spt`, by the stream that is its input. */
+function limitsBy(stdin: "null" | "engine"): string[] {
+  const { plan } = launch({ ...inputOf(spt), stdio: { terminal: false, stdin, tee: false } }, dualStack);
+  return plan.steps.flatMap((step) => (step.do === "spawn" ? step.rlimits.map(({ type }) => type) : []));
+}
+
+test("a monitor may write to files where an engine's streams are its own: one of them may be a file", () => {
+  assert.deepEqual(limitsBy("null"), ["core", "nofile", "memlock", "msgqueue", "fsize"]);
+  assert.deepEqual(limitsBy("engine"), ["core", "nofile", "memlock", "msgqueue"]);
+});

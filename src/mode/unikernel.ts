@@ -178,7 +178,7 @@ function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered:
     as: credentialsOf(input),
     fds: fdsOf(launch),
     ...(launch.seccomp === undefined ? {} : { seccomp: compileSeccomp(launch.seccomp, machine.arch) }),
-    rlimits: rlimits(launch),
+    rlimits: rlimits(launch, input.stdio.stdin === "engine"),
     ...(engine?.oomScoreAdj === undefined ? {} : { oomScoreAdj: engine.oomScoreAdj }),
     maskedPaths: [],
     readonlyPaths: [],
@@ -219,7 +219,7 @@ function helperSteps(input: ModeInput, { helpers }: Launch, arch: Arch): Step[] 
       binds: binds.map(bindOf),
       proc,
       seccomp: compileSeccomp(helper.seccomp, arch),
-      rlimits: rlimits({ opens: [], binds, scratchBytes: 0, openFiles }),
+      rlimits: rlimits({ opens: [], binds, scratchBytes: 0, openFiles }, false),
     });
     if ("path" in reached)
       steps.push({
@@ -313,9 +313,16 @@ function credentialsOf({ sandbox }: ModeInput): Credentials {
 type Limited = Pick<Launch, "opens" | "binds" | "scratchBytes" | "openFiles" | "memoryFileBytes">;
 
 /** All of them lower what is inherited, so none needs a privilege. */
-function rlimits({ opens, binds, scratchBytes, openFiles = 256, memoryFileBytes = 0 }: Limited): Rlimit[] {
+function rlimits(
+  { opens, binds, scratchBytes, openFiles = 256, memoryFileBytes = 0 }: Limited,
+  /** A stream that an engine hands us may be a file: output to it would be lost at once, or end the monitor. */
+  hasForeignStreams: boolean,
+): Rlimit[] {
   const writesFiles =
-    scratchBytes > 0 || opens.some(({ write }) => write) || binds.some(({ writable }) => writable === true);
+    hasForeignStreams ||
+    scratchBytes > 0 ||
+    opens.some(({ write }) => write) ||
+    binds.some(({ writable }) => writable === true);
   return [
     { type: "core", soft: 0, hard: 0 },
     { type: "nofile", soft: openFiles, hard: openFiles },
