@@ -120,6 +120,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether nothing is left to undo, as far as we know.
+    pub fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+
     /// What was begun, oldest first. A last line that was cut short by a crash began nothing.
     pub fn read(dir: &StateDir) -> Result<Vec<Begun>> {
         let what = || format!("cannot read {}/journal", dir.path().display());

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// After a killing that did not end the workload, it is tried again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
+/// Our exit status where the workload never ran, as runc's first process has it.
+const START_FAILED: u8 = 1;
 
 /// How long a monitor may go on without a helper of its.
 const WITHOUT_HELPER: Duration = Duration::from_secs(2);
@@ -95,6 +97,17 @@ impl Server {
             .iter()
             .find(|(from, _)| *from == status)
             .map_or(status, |(_, code)| *code)
+    }
+
+    /// The start failed and nobody waits for us to say so but whoever asked for it: the sandbox is one that has stopped, kept for `delete`.
+    pub(super) fn end_unstarted(&mut self) {
+        self.undo_failed = !self.journal.is_empty();
+        self.exit = Some(Exit {
+            exit_code: START_FAILED,
+            signal: None,
+            oom_killed: false,
+            finished_at: clock::now(),
+        });
     }
 
     /// Once the workload has ended and its output is passed on: tell everyone, and end.

@@ -71,7 +71,13 @@ impl Server {
                 self.released = true;
                 Ok(Some(Answer::Done {}))
             }
-            Request::Start => self.start_workload().map(Some),
+            Request::Start => {
+                let result = self.start_workload().map(Some);
+                if result.is_err() && self.failed && self.released {
+                    self.end_unstarted();
+                }
+                result
+            }
             Request::Signal { signal } => self.signal(signal).map(done),
             Request::Stop { timeout_ms } => {
                 self.waiters.push(Waiter { connection, id });
