@@ -136,3 +136,15 @@ test("an accelerator of the host needs the operator's word and a monitor with a 
   await refuses(sourceOf(lowers, { vaccel }), "no-fit", /not allowed here/);
   await refuses(sourceOf(lowers, { vaccel }, { allowVaccel: true }), "no-fit", /spt gives a guest no vsock/);
 });
+
+test("the files that were found are told by their real paths, links above the root file system resolved", async (t) => {
+  const [layer] = layers(t, { "boot/kernel": bzImage, kernel: "-> /boot/kernel", initrd: "i" });
+  assert.ok(layer !== undefined);
+  const link = hostPath(`${layer}-link`);
+  symlinkSync(layer, link);
+  const { kernel, resolved } = await unikernelWorkload(
+    sourceOf([link], { kernel: untrustedPath("/kernel"), initrd: untrustedPath("/initrd") }),
+  );
+  assert.equal(kernel, `${layer}/boot/kernel`);
+  assert.deepEqual(resolved, new Set([`${layer}/boot/kernel`, `${layer}/initrd`]));
+});

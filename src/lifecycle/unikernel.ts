@@ -3,7 +3,7 @@
  * of directories of the host, whoever put them there: unpacked layers of our store, or the one directory that an engine prepared.
  */
 
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { guestDriver } from "../guest/index.ts";
 import { rootOf } from "../guest/root.ts";
 import { findNeeds } from "../host/program-needs.ts";
@@ -74,7 +74,8 @@ const rootDisk = "rootfs";
  * Composes. Throws `no-fit` for a root that guest and monitor cannot have, `kernel-invalid` for files that are not there or not what they should be,
  * `image-invalid` for a user that the root file system does not know.
  */
-export async function unikernelWorkload(source: UnikernelSource): Promise<UnikernelWorkload> {
+export async function unikernelWorkload(given: UnikernelSource): Promise<UnikernelWorkload> {
+  const source = { ...given, lowers: given.lowers.map(realDirectory) };
   const { offer, monitor, program, lowers, subject } = source;
   const driver = monitorDriver(monitor, program);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
@@ -94,6 +95,7 @@ export async function unikernelWorkload(source: UnikernelSource): Promise<Uniker
     program,
     needs: await findNeeds(program, driver.needs(offer.guest, offer.arch), source.arch),
     kernel,
+    resolved: resolvedIn(lowers, [kernel, ...pathsOf(root), ...mounts.map(({ disk }) => disk.path)]),
     root,
     args: source.args,
     env: [...source.env, ...(vaccel === undefined ? [] : [`VACCEL_RPC_ADDRESS=vsock://2:${vaccel.port}`])],
@@ -114,6 +116,18 @@ export async function unikernelWorkload(source: UnikernelSource): Promise<Uniker
           : undefined,
     }),
   };
+}
+
+/** Links above the root file system are the operator's; those in it are not followed again once a file is found. */
+const realDirectory = (path: HostPath): HostPath =>
+  existsSync(path) ? hostPath(realpathSync.native(path)) : path;
+
+const resolvedIn = (lowers: readonly HostPath[], paths: readonly HostPath[]): ReadonlySet<HostPath> =>
+  new Set(paths.filter((path) => lowers.some((lower) => path === lower || path.startsWith(`${lower}/`))));
+
+function pathsOf(root: GuestRoot): HostPath[] {
+  if (root.kind === "none") return [];
+  return [root.kind === "disk" ? root.disk.path : root.path];
 }
 
 const hostFile = (path: HostPath): HostFile => ({ path, sizeBytes: statSync(path).size });

@@ -103,6 +103,8 @@ export interface UnikernelWorkload {
   readonly shareServer?: { readonly program: HostPath; readonly needs: readonly BindNeed[] };
   /** Resolved in the image's root file system. */
   readonly kernel: HostPath;
+  /** Real paths that were resolved in the root file system, which an engine's bundle shares with whoever made it: they are opened without following links. */
+  readonly resolved?: ReadonlySet<HostPath>;
   readonly root: GuestRoot;
   readonly args: readonly string[];
   /** `NAME=value` each. */

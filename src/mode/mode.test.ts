@@ -286,3 +286,17 @@ test("a monitor may write to files where an engine's streams are its own: one of
   assert.deepEqual(limitsBy("null"), ["core", "nofile", "memlock", "msgqueue", "fsize"]);
   assert.deepEqual(limitsBy("engine"), ["core", "nofile", "memlock", "msgqueue"]);
 });
+
+/** Paths that the launch opens or binds without following links, where the kernel was found in a root file system. */
+function guardedBy(workload: UnikernelWorkload): string[] {
+  const { plan } = launch(inputOf({ ...workload, resolved: new Set([workload.kernel]) }), dualStack);
+  return plan.steps.flatMap((step) => {
+    if (step.do === "open") return step.nofollow === true ? [step.path] : [];
+    return step.do === "bind" && step.nofollow === true ? [step.from] : [];
+  });
+}
+
+test("what was found in a root file system is opened without following links, and nothing else is", () => {
+  assert.deepEqual(guardedBy(spt), [spt.kernel]);
+  assert.deepEqual(guardedBy(qemu), [qemu.kernel]);
+});

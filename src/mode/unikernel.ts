@@ -8,7 +8,7 @@ import { monitorDriver } from "../monitor/index.ts";
 import type { MonitorDriver } from "../monitor/monitor.ts";
 import { shareServerBytes } from "../monitor/share-server.ts";
 import { TripodError } from "../spec/errors.ts";
-import { type StatePath, cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
+import { type HostPath, type StatePath, cgroupPath, sandboxPath, statePath } from "../spec/paths.ts";
 import type { Credentials, FdGrant, Plan, Rlimit, Step } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import { present } from "../spec/present.ts";
@@ -75,7 +75,31 @@ export function launchOf(
     ...(workload.shareServer === undefined ? {} : { shareServer: workload.shareServer }),
   });
   const before = [...rootFileSteps(boot), ...steps];
-  return { plan: planOf(input, [...before, ...launchSteps(input, workload, { boot, launch, net })]), launch };
+  const all = [...before, ...launchSteps(input, workload, { boot, launch, net })];
+  return { plan: planOf(input, guarded(all, workload.resolved ?? new Set())), launch };
+}
+
+/** What was resolved in a root file system is opened without following links again. */
+function guarded(steps: readonly Step[], resolved: ReadonlySet<HostPath>): Step[] {
+  const how = (path: HostPath): { readonly nofollow?: true } =>
+    resolved.has(path) ? { nofollow: true } : {};
+  return steps.map((step): Step => {
+    switch (step.do) {
+      case "open":
+        return { ...step, ...how(step.path) };
+      case "bind":
+        return { ...step, ...how(step.from) };
+      case "helper":
+        return { ...step, binds: step.binds.map((bind) => ({ ...bind, ...how(bind.from) })) };
+      case "concat":
+        return {
+          ...step,
+          parts: step.parts.map((part) => ("from" in part ? { ...part, ...how(part.from) } : part)),
+        };
+      default:
+        return step;
+    }
+  });
 }
 
 function driverOf({ monitor, program, offer }: UnikernelWorkload): MonitorDriver {

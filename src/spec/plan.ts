@@ -115,7 +115,10 @@ export type Step =
   | {
       readonly do: "concat";
       readonly at: StatePath;
-      readonly parts: readonly ({ readonly from: HostPath } | { readonly content: Base64 })[];
+      readonly parts: readonly (
+        | { readonly from: HostPath; readonly nofollow?: true }
+        | { readonly content: Base64 }
+      )[];
       readonly mode: number;
     }
   /**
@@ -160,6 +163,7 @@ export type Step =
       readonly readonly: boolean;
       readonly noexec: boolean;
       readonly recursive: boolean;
+      readonly nofollow?: true;
     }
   /** A kernel file system in the private root. */
   | {
@@ -170,8 +174,17 @@ export type Step =
     }
   /** A device node in the private root with the host node's numbers, owned by the spawned user, mode 0600. */
   | { readonly do: "device"; readonly from: HostPath; readonly at: SandboxPath }
-  /** Opens a host file for the spawned process, under a name. */
-  | { readonly do: "open"; readonly name: string; readonly path: HostPath; readonly write: boolean }
+  /**
+   * Opens a host file for the spawned process, under a name. `nofollow`, here and where a path is bound or joined: the path was resolved before in a tree that
+   * others can change (a bundle's root file system), so a symbolic link anywhere on it fails the step; so does what is opened and is no regular file.
+   */
+  | {
+      readonly do: "open";
+      readonly name: string;
+      readonly path: HostPath;
+      readonly write: boolean;
+      readonly nofollow?: true;
+    }
   /**
    * A tap in the sandbox's network namespace, kept as an fd named `name` and gone with it. `redirect` names the interface
    * whose frames it takes, both ways. `vnetHeader`: frames carry virtio's header, for a monitor that cannot ask for it itself. With an `owner` there is

@@ -103,7 +103,7 @@ export const plans = [
       { do: "mount", type: "sysfs", at: sandboxPath("/sys"), options: ["ro"] },
       { do: "device", from: hostPath("/dev/kvm"), at: sandboxPath("/dev/kvm") },
       { do: "open", name: "kernel", path: hostPath("/k"), write: false },
-      { do: "open", name: "disk", path: hostPath("/d"), write: true },
+      { do: "open", name: "disk", path: hostPath("/d"), write: true, nofollow: true },
       { do: "tap", name: "tap0", mtu: 1500 },
       { do: "tap", name: "tap1", mtu: 65_535, redirect: "eth0" },
       { do: "tap", name: "tap2", mtu: 68, vnetHeader: true, owner: { uid: 1, gid: 4_294_967_294 } },

@@ -264,8 +264,14 @@ pub struct File {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Part {
-    File { from: HostPath },
-    Bytes { content: Bytes },
+    File {
+        from: HostPath,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        nofollow: bool,
+    },
+    Bytes {
+        content: Bytes,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -324,6 +330,8 @@ pub struct Bind {
     pub readonly: bool,
     pub noexec: bool,
     pub recursive: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nofollow: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -345,6 +353,8 @@ pub struct Open {
     pub name: String,
     pub path: HostPath,
     pub write: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nofollow: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

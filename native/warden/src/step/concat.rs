@@ -1,5 +1,6 @@
 //! `concat`: files of the host and bytes joined to one file of the state directory, each part on a boundary of 4 bytes.
 
+use super::files::open_host;
 use crate::error::{Context, Error, Result};
 use crate::path::{HostPath, StatePath};
 use crate::plan::{Concat, Part};
@@ -25,7 +26,7 @@ pub fn execute(step: &Concat, session: &mut Session) -> Result<()> {
                 write_all(target.as_fd(), &content.0).or_system(what)?;
                 content.0.len() as u64
             }
-            Part::File { from } => append(from, &target, LIMIT.saturating_sub(length))?,
+            Part::File { from, nofollow } => append(from, *nofollow, &target, LIMIT.saturating_sub(length))?,
         };
         if length > LIMIT {
             return Err(too_long(step));
@@ -39,10 +40,10 @@ fn too_long(step: &Concat) -> Error {
 }
 
 /// Appends a regular file of at most `room` bytes; how many there were. It is not waited for (a FIFO has no other end) and a link is not followed.
-fn append(from: &HostPath, target: &OwnedFd, room: u64) -> Result<u64> {
+fn append(from: &HostPath, nofollow: bool, target: &OwnedFd, room: u64) -> Result<u64> {
     let what = || format!("cannot read {from}");
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let source = rustix::fs::open(from.as_str(), flags, Mode::empty()).or_system(what)?;
+    let source = open_host(from, flags, nofollow).or_system(what)?;
     let stat = rustix::fs::fstat(&source).or_system(what)?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(Error::step(format!("{from} is not a regular file")));

@@ -1,5 +1,6 @@
 //! `root`, `bind`, `mount` and `device`: the private root. The warden opens what is the host's, the stage places it.
 
+use super::files::open_host;
 use crate::error::{Context, Error, Result};
 use crate::plan;
 use crate::session::Session;
@@ -25,11 +26,13 @@ pub fn bind(step: &plan::Bind, session: &mut Session) -> Result<()> {
 /// Binds into the private root of any stage.
 pub fn bind_into(step: &plan::Bind, stage: &Stage) -> Result<()> {
     let what = || format!("cannot bind {}", step.from);
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if step.recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let mount = rustix::mount::open_tree(CWD, step.from.as_str(), flags).or_system(what)?;
+    let source = open_host(&step.from, OFlags::PATH | OFlags::CLOEXEC, step.nofollow).or_system(what)?;
+    let mount = rustix::mount::open_tree(source.as_fd(), "", flags).or_system(what)?;
     let mut attributes = sys::ATTR_NOSUID | sys::ATTR_NODEV;
     if step.readonly {
         attributes |= sys::ATTR_RDONLY;
