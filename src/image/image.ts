@@ -2,6 +2,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import * as v from "valibot";
+import { uruncPrefix } from "../spec/annotations.ts";
 import { TripodError } from "../spec/errors.ts";
 import {
   type Annotations,
@@ -182,6 +183,11 @@ export function readUruncJson(lowers: readonly HostPath[], subject: string): Ann
   }
   const result = v.safeParse(uruncJsonSchema, value);
   if (!result.success || Array.isArray(value)) throw refuse("is not an object of strings");
+  const [odd] = Object.entries(result.output).find(
+    ([key, each]) => key.startsWith(uruncPrefix) && typeof each !== "string",
+  ) ?? [undefined];
+  // Passed over it would make a unikernel a container.
+  if (odd !== undefined) throw refuse(`has a ${odd} that is not a string`);
   return Object.fromEntries(
     Object.entries(result.output).filter((pair): pair is [string, string] => typeof pair[1] === "string"),
   );

@@ -254,6 +254,12 @@ test("urunc.json in the root file system makes a unikernel of a plain image", as
     ["mirage", ["spt"], "/unikernel/app.spt", ["a", "b"]],
   );
   assert.equal((await offers("plain"))[0]?.mode, "container");
+  const odd = await layerTar([{ name: "urunc.json", content: '{"com.urunc.unikernel.binary": 7}' }]);
+  await putImage(store, "docker.io/library/odd:latest", [{ tar: odd }]);
+  await assert.rejects(
+    offers("odd"),
+    /urunc\.json of \S+ has a com\.urunc\.unikernel\.binary that is not a string/,
+  );
 });
 
 test("the collection keeps what a name, a sandbox or a lease needs, and nothing else", async (t) => {
