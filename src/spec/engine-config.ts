@@ -34,9 +34,23 @@ const id = v.pipe(
   whole,
   v.check((value) => value >= 0 && value < 2 ** 32 - 1, "is no user or group id"),
 );
+/** Bytes of a host name that Linux takes (`__NEW_UTS_LEN`). */
+const maxHostname = 64;
+const hostname = v.pipe(
+  text,
+  v.check(
+    (value) => new TextEncoder().encode(value).length <= maxHostname,
+    `is longer than ${maxHostname} bytes`,
+  ),
+);
 /** Go writes absent lists, objects and numbers as `null`. */
 const optional = <Entry extends v.GenericSchema>(entry: Entry) => v.nullish(entry);
-const table = <Entries extends v.ObjectEntries>(entries: Entries) => v.object(entries, "must be an object");
+/** A list is an object to JavaScript. */
+const object = v.custom<Record<string, unknown>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  "must be an object",
+);
+const table = <Entries extends v.ObjectEntries>(entries: Entries) => v.pipe(object, v.object(entries));
 
 const hook = table({
   path: absolute,
@@ -59,7 +73,7 @@ const schema = table({
     }),
   ),
   root: optional(table({ path, readonly: optional(v.boolean("must be true or false")) })),
-  hostname: optional(text),
+  hostname: optional(hostname),
   mounts: optional(
     list(
       table({
@@ -80,7 +94,7 @@ const schema = table({
       poststop: optional(list(hook)),
     }),
   ),
-  annotations: optional(v.record(text, text, "must be an object of strings")),
+  annotations: optional(v.pipe(object, v.record(text, text))),
   linux: optional(
     table({
       cgroupsPath: optional(text),

@@ -48,6 +48,12 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
   const program = facts.monitors[monitor];
   if ("missing" in program) throw new TripodError("monitor-missing", `${monitor}: ${program.missing}`);
   const hostname = config.hostname || request.id.slice(0, 12);
+  // It goes into boot lines, where a blank ends it.
+  if (!/^[!-~]+$/.test(hostname))
+    throw new TripodError(
+      "bundle-invalid",
+      `${bundle.dir}/config.json: hostname ${JSON.stringify(hostname)} has other characters than visible ones of ASCII`,
+    );
   const sandbox = sandboxOf(composition, offer);
   return {
     sandbox,

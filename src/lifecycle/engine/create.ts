@@ -37,8 +37,14 @@ export async function converse(stream: Duplex, context: Context): Promise<void> 
   }
 }
 
+/** Engines print it in one line of their own. What a bundle says may have a megabyte. */
+const maxMessage = 1000;
+
 function toldOf(error: unknown): { readonly message: string; readonly hint?: string } {
-  if (error instanceof TripodError) return { message: error.message, hint: error.hint };
+  if (error instanceof TripodError) {
+    const { message, hint } = error;
+    return { message: message.length > maxMessage ? `${message.slice(0, maxMessage)}…` : message, hint };
+  }
   return {
     message: `unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
   };

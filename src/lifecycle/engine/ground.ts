@@ -128,10 +128,27 @@ function hooksAt({ hooks }: EngineConfig, time: OciHook["time"]): OciHook[] {
 const positive = (value: number | null | undefined): number | undefined =>
   value === null || value === undefined || value <= 0 ? undefined : value;
 
+/** What the kernel takes, microseconds; of shares it takes any number and uses 2 to 262144. */
+const cpuRanges = {
+  quota: [1000, Number.MAX_SAFE_INTEGER],
+  period: [1000, 1_000_000],
+  shares: [1, Number.MAX_SAFE_INTEGER],
+} as const;
+
 /** Limits without memory, which depends on the monitor. A quota of 0 or less and a limit of -1 mean none, as runc reads them. */
 export function limitsOf({ linux }: EngineConfig): Limits {
   const cpu = linux?.resources?.cpu;
   const [quota, period, shares] = [positive(cpu?.quota), positive(cpu?.period), positive(cpu?.shares)];
+  const inRange = (name: "quota" | "period" | "shares", value: number | undefined): void => {
+    const [least, most] = cpuRanges[name];
+    if (value !== undefined && (value < least || value > most))
+      throw wrong(`linux.resources.cpu.${name}`, `is not from ${least} to ${most}`);
+  };
+  inRange("quota", quota);
+  inRange("period", period);
+  inRange("shares", shares);
+  if (cpu?.cpus && !/^[\d,:/-]+$/.test(cpu.cpus))
+    throw wrong("linux.resources.cpu.cpus", `${JSON.stringify(cpu.cpus.slice(0, 80))} is no list as 0-2,7`);
   return {
     ...(quota === undefined ? {} : { cpuQuotaUs: quota, cpuPeriodUs: period ?? 100_000 }),
     ...(shares === undefined ? {} : { cpuShares: shares }),
