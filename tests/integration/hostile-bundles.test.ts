@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type Config, assertNothingStands, makeRuntimeLab } from "../support/runtime.ts";
+import { type Config, assertNothingStands, makeRuntimeLab } from "../support/bundles.ts";
 
 type Change = (config: Config) => void;
 type Harm = readonly [what: string, expected: RegExp, change: Change, files?: (bundle: string) => void];

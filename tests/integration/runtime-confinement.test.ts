@@ -23,7 +23,7 @@ import {
   inCgroup,
   makeRuntimeLab,
   runtime,
-} from "../support/runtime.ts";
+} from "../support/bundles.ts";
 import { eventually, outcomeOf, tree } from "../support/tripod.ts";
 
 const monitorOf = async (lab: RuntimeLab, id: string): Promise<number> => {
