@@ -85,6 +85,14 @@ export class WardenConnection {
   launch(plan: Plan): Promise<Launched> {
     return this.#ask({ op: "launch", plan }, "launching the sandbox", decodeLaunched);
   }
+  /** The plan is kept for `start`. */
+  launchAtStart(plan: Plan): Promise<Launched> {
+    return this.#ask({ op: "launch", plan, atStart: true }, "keeping the launch plan", decodeLaunched);
+  }
+  /** The network as it is now, while the launch plan is kept. */
+  look(): Promise<Prepared> {
+    return this.#ask({ op: "look" }, "looking at the network", decodePrepared);
+  }
   start(): Promise<Launched> {
     return this.#ask({ op: "start" }, "starting the sandbox", decodeLaunched);
   }

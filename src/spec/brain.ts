@@ -10,7 +10,8 @@ import { TripodError } from "./errors.ts";
 import { type HostPath, hostPath } from "./paths.ts";
 
 export interface CreateRequest {
-  readonly op: "create";
+  /** `start`: of a sandbox whose launch plan is kept, when its network has come. The brain looks at it and launches. */
+  readonly op: "create" | "start";
   readonly version: 1;
   readonly id: string;
   readonly bundle: HostPath;
@@ -41,7 +42,7 @@ const absolute = v.pipe(
 );
 
 const schema: v.GenericSchema<unknown, CreateRequest> = v.object({
-  op: v.literal("create"),
+  op: v.picklist(["create", "start"]),
   version: v.literal(1),
   id: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_][A-Za-z0-9_+.-]{0,127}$/)),
   bundle: absolute,

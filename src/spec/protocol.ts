@@ -16,8 +16,13 @@ export type SandboxStatus = "creating" | "created" | "running" | "paused" | "sto
 export type Request =
   /** Carries out the ground plan. Answer: `Prepared`. */
   | { readonly op: "prepare"; readonly plan: Plan; readonly onExit: OnExit }
-  /** Carries out the launch plan; afterwards the sandbox is `created`. Answer: `Launched`. */
-  | { readonly op: "launch"; readonly plan: Plan }
+  /**
+   * Carries out the launch plan; afterwards the sandbox is `created`. `atStart`: it is kept, and carried out by `start` unless another `launch` comes
+   * before; `pid` is 0 then. Answer: `Launched`.
+   */
+  | { readonly op: "launch"; readonly plan: Plan; readonly atStart?: true }
+  /** Looks at the network again, of a sandbox whose launch plan is kept. Answer: `Prepared`. */
+  | { readonly op: "look" }
   /** The owner lets go: from now on a sandbox that never started stays until `delete`. Answer: `{}`. */
   | { readonly op: "release" }
   /** Lets the workload go. Answered when its program runs (exec succeeded). Answer: `Launched`. */

@@ -311,6 +311,8 @@ export const protocol = {
     { id: 1, op: "prepare", plan: plans[0], onExit: "keep" },
     { id: 2, op: "prepare", plan: plans[0], onExit: "remove" },
     { id: 3, op: "launch", plan: plans[0] },
+    { id: 3, op: "launch", plan: plans[0], atStart: true },
+    { id: 3, op: "look" },
     { id: 4, op: "start" },
     { id: 14, op: "release" },
     { id: 5, op: "signal", signal: 64 },

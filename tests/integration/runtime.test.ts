@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeRuntimeLab } from "../support/runtime.ts";
-import { eventually } from "../support/tripod.ts";
+import { eventually, runToEnd } from "../support/tripod.ts";
 
 const namespaces = ["pid", "network", "ipc", "uts", "mount", "time"].map((type) => ({ type }));
 
@@ -122,6 +122,38 @@ test("events and update of a unikernel speak of its cgroup; less memory than the
     const late = await lab.run([...verb, "guest"]);
     assert.equal(late.code, 1);
     assert.match(late.logged.at(-1)?.msg ?? "", /not running/);
+  }
+});
+
+test("a network that comes between create and start is the guest's, as docker of today brings it", async (t) => {
+  const lab = makeRuntimeLab(t);
+  await lab.ok(["create", "--bundle", lab.unikernel("late"), "late"]);
+  const state: unknown = JSON.parse(await lab.ok(["state", "late"]));
+  assert.equal(pick(state, "status"), "created");
+  const pid = String(pick(state, "pid"));
+  const inside = ["-t", pid, "-n", "--", "ip"];
+  for (const argv of [
+    [...inside, "link", "add", "eth0", "type", "bridge"],
+    [...inside, "address", "add", "10.99.0.2/24", "dev", "eth0"],
+    [...inside, "link", "set", "eth0", "up"],
+  ])
+    assert.equal((await runToEnd("nsenter", argv)).code, 0, argv.join(" "));
+  await lab.ok(["start", "late"]);
+  assert.match(await lab.ok(["ps", "late"]), /tripod-tender .*ip=10\.99\.0\.2\/24/);
+  await lab.ok(["delete", "--force", "late"]);
+});
+
+test("a unikernel that was created and never started is killed, and ends with the signal's status", async (t) => {
+  const lab = makeRuntimeLab(t);
+  for (const signal of ["KILL", "TERM"]) {
+    const id = `never-${signal}`;
+    await lab.ok(["create", "--bundle", lab.unikernel("never"), id]);
+    await lab.ok(["kill", id, signal]);
+    await eventually("the end", async () =>
+      /"status": "stopped"/.test(await lab.ok(["state", id])) ? true : undefined,
+    );
+    assert.equal((await lab.run(["start", id])).code, 1);
+    await lab.ok(["delete", id]);
   }
 });
 

@@ -24,9 +24,13 @@ pub enum Request {
         plan: Plan,
         on_exit: OnExit,
     },
+    #[serde(rename_all = "camelCase")]
     Launch {
         plan: Plan,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_start: bool,
     },
+    Look,
     Release,
     Start,
     Signal {

@@ -9,7 +9,7 @@ use crate::process::{self, Process};
 use crate::protocol::StepTime;
 use crate::stage::Stage;
 use crate::state_dir::StateDir;
-use crate::stdio::Streams;
+use crate::stdio::{Ends, Streams};
 use crate::step;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -69,6 +69,8 @@ pub struct Session {
     pub hooks: Vec<Hook>,
     /// Where an engine waits for the terminal.
     pub console: Option<OwnedFd>,
+    /// The workload's ends of a terminal that was made before its program.
+    pub terminal: Option<Ends>,
     /// Our end of the monitor's channel, and what starting says and expects on it.
     pub channel: Option<(OwnedFd, Channel)>,
     /// Programs that serve the monitor.
@@ -95,6 +97,7 @@ impl Session {
             stage: None,
             hooks: Vec::new(),
             console: None,
+            terminal: None,
             channel: None,
             helpers: Vec::new(),
             fds: BTreeMap::new(),

@@ -31,7 +31,7 @@ export async function converse(stream: Duplex, context: Context): Promise<void> 
   };
   try {
     const request = decodeCreateRequest(await firstLine(stream));
-    await create(stream, context, request, say);
+    await (request.op === "create" ? create : start)(stream, context, request, say);
   } catch (error) {
     say({ failed: toldOf(error) });
   }
@@ -93,7 +93,26 @@ async function create(
   const { net } = await prepared;
   await updateSandboxFile(input.stateDir, keptFile(input, ground));
   const isUseful = early !== undefined && (net?.interfaces.length ?? 0) === 0;
-  await warden.launch((isUseful ? early : launch(input, net)).plan);
+  const { plan } = isUseful ? early : launch(input, net);
+  // Some engines fill a new network namespace between `create` and `start` only (docker since 25), others never.
+  const mayComeLater = input.engine?.networkNamespace === undefined && net?.interfaces.length === 0;
+  await (mayComeLater ? warden.launchAtStart(plan) : warden.launch(plan));
+  say({ done: {} });
+}
+
+/** The network has come: the launch is planned with it. The bundle is what it was at the creation, and so is the decision. */
+async function start(
+  stream: Duplex,
+  context: Context,
+  request: CreateRequest,
+  say: (line: BrainLine) => void,
+): Promise<void> {
+  const bundle = readBundle(request.bundle);
+  const { facts, chosen } = await decideBundle(context, bundle, request);
+  const input = await composeBundle({ context, bundle, request, facts, chosen });
+  const warden = new WardenConnection(stream);
+  const { net } = await warden.look();
+  await warden.launch(launch(input, net).plan);
   say({ done: {} });
 }
 

@@ -6,15 +6,14 @@ use crate::process::wait_readable;
 use crate::state_dir::{StateDir, write_all};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A warden answers in milliseconds; hooks and a monitor's start have deadlines of their own.
 const PATIENCE: Duration = Duration::from_secs(120);
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Asks and returns the answer's `ok`. An error of the warden's is returned in its words.
-pub fn ask(dir: &StateDir, mut request: Value) -> Result<Value, Failure> {
+pub fn connect(dir: &StateDir) -> Result<OwnedFd, Failure> {
     let what = || format!("the warden of {} cannot be reached", dir.id());
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -26,6 +25,13 @@ pub fn ask(dir: &StateDir, mut request: Value) -> Result<Value, Failure> {
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/control.sock", dir.fd().as_raw_fd()))
         .or_system(what)?;
     rustix::net::connect(&socket, &address).or_system(what)?;
+    Ok(socket)
+}
+
+/// Asks and returns the answer's `ok`. An error of the warden's is returned in its words.
+pub fn ask(dir: &StateDir, mut request: Value) -> Result<Value, Failure> {
+    let what = || format!("the warden of {} cannot be reached", dir.id());
+    let socket = connect(dir)?;
     request["id"] = 1.into();
     let mut line = request.to_string();
     line.push('\n');

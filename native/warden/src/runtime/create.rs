@@ -62,7 +62,7 @@ pub fn run(invocation: &Invocation, log: &Log) -> Outcome {
         Some(Found::Ours(sandbox)) => Ok(sandbox),
         _ => Err(store::does_not_exist(id)),
     };
-    if let Err(failure) = verbs::start_sandbox(&*find()?) {
+    if let Err(failure) = verbs::start_sandbox(invocation, &*find()?) {
         if let Ok(sandbox) = find() {
             verbs::remove(&invocation.root, &sandbox)?;
         }
@@ -245,6 +245,8 @@ fn record_of(call: &Call<'_>, config: &Value) -> Result<Record, Failure> {
         rootfs: call.bundle.join(root).display().to_string(),
         annotations,
         created: clock::now(),
+        systemd_cgroup: call.invocation.systemd_cgroup,
+        console: call.invocation.flag("console-socket").is_some(),
         pod: pod_of(config).map(str::to_string),
         lib: call.invocation.lib(),
     })

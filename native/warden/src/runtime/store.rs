@@ -21,6 +21,11 @@ pub struct Record {
     pub rootfs: String,
     pub annotations: BTreeMap<String, String>,
     pub created: String,
+    /// As the caller asked for at creation, for a launch at `start`.
+    #[serde(default)]
+    pub systemd_cgroup: bool,
+    #[serde(default)]
+    pub console: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// Where the installation of its making keeps networks.
@@ -123,6 +128,11 @@ impl Sandbox {
             Some(state) if self.status() != Status::Stopped => state.warden.pid,
             _ => 0,
         }
+    }
+
+    /// Whether its launch plan is kept until `start`, when its network is there.
+    pub fn is_unlaunched(&self) -> bool {
+        self.status() == Status::Created && self.monitor_pid().is_none()
     }
 
     /// The monitor's process, if it is there.

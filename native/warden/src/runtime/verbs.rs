@@ -2,10 +2,12 @@
 //! container are the other runtime's.
 
 use super::arguments::Invocation;
+use super::brain::{CreateRequest, Decision};
 use super::store::{self, Found, Sandbox};
 use super::{Failure, Outcome, brain, control, delegate, processes, table};
 use crate::options::Options;
 use crate::protocol::Status;
+use crate::serve::Connection;
 use crate::{step, undo};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -40,12 +42,15 @@ macro_rules! ours {
 
 pub fn start(invocation: &Invocation) -> Outcome {
     let sandbox = ours!(invocation);
-    start_sandbox(&sandbox)
+    start_sandbox(invocation, &sandbox)
 }
 
-pub fn start_sandbox(sandbox: &Sandbox) -> Outcome {
+pub fn start_sandbox(invocation: &Invocation, sandbox: &Sandbox) -> Outcome {
     match sandbox.status() {
         Status::Created => {
+            if sandbox.is_unlaunched() {
+                launch_on_network(invocation, sandbox)?;
+            }
             control::ask(&sandbox.dir, json!({"op": "start"}))?;
             Ok(0)
         }
@@ -63,6 +68,40 @@ pub fn start_sandbox(sandbox: &Sandbox) -> Outcome {
         ))),
         Status::Paused => Err(Failure::new(format!(
             "cannot start a container in the paused state: {}",
+            sandbox.id
+        ))),
+    }
+}
+
+/// An engine that fills the network between `create` and `start` has done so by now: the brain plans the launch anew. Without a network the plan of
+/// the creation holds.
+fn launch_on_network(invocation: &Invocation, sandbox: &Sandbox) -> Result<(), Failure> {
+    let seen = control::ask(&sandbox.dir, json!({"op": "look"}))?;
+    let interfaces = seen.pointer("/net/interfaces").and_then(Value::as_array);
+    if interfaces.is_none_or(Vec::is_empty) {
+        return Ok(());
+    }
+    let record = &sandbox.record;
+    let request = CreateRequest {
+        op: "start",
+        version: 1,
+        id: &sandbox.id,
+        bundle: Path::new(&record.bundle),
+        state_dir: sandbox.dir.path(),
+        systemd_cgroup: record.systemd_cgroup,
+        console: record.console,
+        path: std::env::var("PATH").unwrap_or_default(),
+        // A pod's network is joined, and there before its containers.
+        neighbours: 0,
+        guests: 0,
+    };
+    match brain::decide(invocation, &request)? {
+        (mut brain, Decision::Sandbox(first)) => {
+            let mut warden = Connection::new(control::connect(&sandbox.dir)?, 0, false);
+            brain.converse(first, &mut warden)
+        }
+        (_, Decision::Delegate(_)) => Err(Failure::new(format!(
+            "the bundle of {} is another one than at its creation",
             sandbox.id
         ))),
     }

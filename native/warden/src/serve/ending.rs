@@ -68,6 +68,17 @@ impl Server {
             (None, Some(signal)) => 128 + signal,
             (None, None) => 255,
         };
+        self.conclude(exit_code, signal, oom_killed);
+    }
+
+    /// The end of a sandbox whose launch plan was kept: nothing of it has run.
+    pub(super) fn end_unlaunched(&mut self, signal: u8) {
+        self.at_start = None;
+        self.session.terminal = None;
+        self.conclude(128 + signal, Some(signal), false);
+    }
+
+    fn conclude(&mut self, exit_code: u8, signal: Option<u8>, oom_killed: bool) {
         self.kill_at = None;
         // What still writes (children of a container's first process) ends with the undoing.
         let undone = self.session.undo();

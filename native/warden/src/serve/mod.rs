@@ -9,6 +9,7 @@ use crate::clock;
 use crate::error::{Context, Error, Result};
 use crate::journal::Journal;
 use crate::options::Options;
+use crate::plan::Plan;
 use crate::process;
 use crate::protocol::{Exit, OnExit, ProcessName, RequestLine, Status};
 use crate::session::Session;
@@ -48,6 +49,8 @@ pub struct Server {
     on_exit: OnExit,
     /// The owner let go of a sandbox that has not started: somebody else will start or delete it.
     released: bool,
+    /// The launch plan that `start` carries out, of a sandbox whose network comes after its creation.
+    at_start: Option<Plan>,
     /// A plan has failed and everything was undone: only `delete` is left.
     failed: bool,
     warden: ProcessName,
@@ -141,6 +144,7 @@ fn start(options: &Options) -> Result<Server> {
         status: Status::Creating,
         on_exit: OnExit::Keep,
         released: false,
+        at_start: None,
         failed: false,
         warden: process::name_of(std::process::id() as i32),
         created_at: clock::now(),

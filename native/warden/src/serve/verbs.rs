@@ -1,6 +1,7 @@
 //! What a request does, and when it may.
 
 use super::{Server, Waiter};
+use crate::cgroup::Cgroup;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::net;
@@ -22,7 +23,7 @@ fn is_allowed(request: &Request, status: Status) -> bool {
     use Status::{Created, Creating, Paused, Running, Stopped};
     let allowed: &[Status] = match request {
         Request::Prepare { .. } | Request::Launch { .. } => &[Creating],
-        Request::Start | Request::Release => &[Created],
+        Request::Start | Request::Release | Request::Look => &[Created],
         Request::Signal { .. } => &[Created, Running, Paused],
         Request::Stop { .. } => &[Created, Running, Paused, Stopped],
         Request::Resize { .. } => &[Created, Running, Paused],
@@ -37,7 +38,8 @@ fn is_allowed(request: &Request, status: Status) -> bool {
 
 impl Server {
     pub(super) fn handle(&mut self, connection: u64, id: u64, request: Request) {
-        let result = if !is_allowed(&request, self.status) {
+        let replaces_kept = self.at_start.is_some() && matches!(request, Request::Launch { .. });
+        let result = if !is_allowed(&request, self.status) && !replaces_kept {
             Err(Error::not_allowed(format!(
                 "sandbox {} is {}",
                 self.session.id(),
@@ -66,7 +68,9 @@ impl Server {
         let done = |()| Some(Answer::Done {});
         match request {
             Request::Prepare { plan, on_exit } => self.prepare(&plan, on_exit).map(Some),
-            Request::Launch { plan } => self.launch(&plan).map(Some),
+            Request::Launch { plan, at_start: true } => self.keep(plan).map(Some),
+            Request::Launch { plan, .. } => self.launch(&plan).map(Some),
+            Request::Look => self.look(Vec::new()).map(Some),
             Request::Release => {
                 self.released = true;
                 Ok(Some(Answer::Done {}))
@@ -110,6 +114,10 @@ impl Server {
     fn prepare(&mut self, plan: &Plan, on_exit: OnExit) -> Result<Answer> {
         self.on_exit = on_exit;
         let times = self.execute(plan)?;
+        self.look(times)
+    }
+
+    fn look(&mut self, times: Vec<crate::protocol::StepTime>) -> Result<Answer> {
         let net = match &self.session.network {
             Some(network) => match net::look(network.result.as_ref()) {
                 Ok(facts) => Some(facts),
@@ -120,7 +128,25 @@ impl Server {
         Ok(Answer::Prepared { net, times })
     }
 
+    /// Created, with nothing launched yet.
+    fn keep(&mut self, plan: Plan) -> Result<Answer> {
+        // Engines look for the cgroup of a created sandbox by our process, and wait for its terminal.
+        let cgroup = self.session.cgroup.as_mut();
+        cgroup
+            .map_or(Ok(()), Cgroup::attached)
+            .and_then(|()| step::make_terminal(&plan, &mut self.session))
+            .map_err(|error| self.failed_by(error))?;
+        self.at_start = Some(plan);
+        self.status = Status::Created;
+        self.write_state().map_err(|error| self.failed_by(error))?;
+        Ok(Answer::Launched {
+            pid: 0,
+            times: Vec::new(),
+        })
+    }
+
     fn launch(&mut self, plan: &Plan) -> Result<Answer> {
+        self.at_start = None;
         let times = self.execute(plan)?;
         let Some(pid) = self
             .session
@@ -160,6 +186,9 @@ impl Server {
 
     fn start_workload(&mut self) -> Result<Answer> {
         let begun = Instant::now();
+        if let Some(plan) = self.at_start.take() {
+            self.launch(&plan)?;
+        }
         let result = match &self.session.workload {
             Some(Workload::Monitor { .. }) => {
                 step::run_kept_hooks(HookTime::Start, &self.session, Status::Created)
@@ -213,6 +242,10 @@ impl Server {
             }
             Some(Workload::Monitor { .. }) => self.signal_monitor(signal),
             Some(_) => self.send(signal),
+            None if self.at_start.is_some() && ends(signal.into()) => {
+                self.end_unlaunched(signal);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -235,6 +268,10 @@ impl Server {
 
     /// Asks the workload to stop and sets the time of its killing.
     pub(super) fn stop(&mut self, timeout_ms: Option<u64>) -> Result<()> {
+        if self.at_start.is_some() {
+            self.end_unlaunched(libc::SIGKILL as u8);
+            return Ok(());
+        }
         let (Some(Workload::Monitor { stop, .. }) | Some(Workload::Container { stop, .. })) =
             &self.session.workload
         else {
@@ -318,6 +355,14 @@ impl Server {
     }
 }
 
+/// Signals that a process which knows nothing of them does not survive, as far as engines send them.
+fn ends(signal: i32) -> bool {
+    !matches!(
+        signal,
+        libc::SIGCHLD | libc::SIGCONT | libc::SIGSTOP | libc::SIGTSTP | libc::SIGURG | libc::SIGWINCH
+    )
+}
+
 /// The codes of a start that failed: the program could not be executed, or its container could not be started.
 fn classify(error: Error) -> Error {
     if error.code == "not-allowed" {
@@ -339,5 +384,6 @@ mod tests {
         assert!(is_allowed(&Request::Resume, Status::Paused));
         assert!(!is_allowed(&Request::Signal { signal: 15 }, Status::Stopped));
         assert!(is_allowed(&Request::Wait, Status::Creating));
+        assert!(!is_allowed(&Request::Look, Status::Running));
     }
 }

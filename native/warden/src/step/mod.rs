@@ -19,6 +19,7 @@ mod tap;
 
 pub use hook::{kept_in as hooks_kept_in, run_after as run_hook_after, run_kept as run_kept_hooks};
 pub use oci::{Verb as OciVerb, command as oci_command};
+pub use spawn::make_terminal;
 
 use crate::error::Result;
 use crate::journal::Begun;

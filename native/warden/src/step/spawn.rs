@@ -22,7 +22,11 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
     .or_system(|| format!("cannot open the program {}", step.program))?;
     let owner = (step.credentials.uid, step.credentials.gid);
     let (streams, ends) = if step.stdio.stdin == Stdin::Engine {
-        (None, engine_ends(&step.stdio, session.console.take(), owner)?)
+        let ends = match session.terminal.take() {
+            Some(ends) => ends,
+            None => engine_ends(&step.stdio, session.console.take(), owner)?,
+        };
+        (None, ends)
     } else {
         let (streams, ends) = Streams::for_program(&step.stdio, &session.dir, owner)?;
         (Some(streams), ends)
@@ -108,6 +112,19 @@ fn adjust_oom_score(pid: i32, adjustment: i32) -> Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EACCES) && adjustment < 0 => Ok(()),
         other => other.or_system(|| format!("cannot write {adjustment} to {file}")),
     }
+}
+
+/// Makes the terminal of a program that is started later, for an engine that waits for it before it goes on.
+pub fn make_terminal(plan: &plan::Plan, session: &mut Session) -> Result<()> {
+    for step in &plan.steps {
+        if let plan::Step::Spawn(spawn) = step
+            && let Some(console) = session.console.take()
+        {
+            let owner = (spawn.credentials.uid, spawn.credentials.gid);
+            session.terminal = Some(engine_ends(&spawn.stdio, Some(console), owner)?);
+        }
+    }
+    Ok(())
 }
 
 /// Ends the monitor. After a crash of ours the kernel has done it (parent-death signal).
