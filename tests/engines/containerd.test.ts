@@ -11,6 +11,8 @@ import { requires } from "../support/requires.ts";
 import { runtimeProgram } from "../support/runtime.ts";
 import { type Outcome, eventually, runToEnd } from "../support/tripod.ts";
 
+const json = (value: object): Buffer => Buffer.from(JSON.stringify(value));
+
 /** An archive of an OCI layout with one image of one layer. */
 async function ociArchive(
   dir: string,
@@ -26,7 +28,6 @@ async function ociArchive(
     writeFileSync(path, content);
     return { digest: `sha256:${hex}`, size: content.length };
   };
-  const json = (value: object): Buffer => Buffer.from(JSON.stringify(value));
   const tar = readFileSync(layerTar);
   const layer = put(gzipSync(tar));
   const diffId = `sha256:${createHash("sha256").update(tar).digest("hex")}`;
