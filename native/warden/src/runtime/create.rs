@@ -62,7 +62,7 @@ pub fn run(invocation: &Invocation, log: &Log) -> Outcome {
         Some(Found::Ours(sandbox)) => Ok(sandbox),
         _ => Err(store::does_not_exist(id)),
     };
-    if let Err(failure) = verbs::start_sandbox(invocation, &*find()?) {
+    if let Err(failure) = find().and_then(|sandbox| verbs::start_sandbox(invocation, &sandbox)) {
         if let Ok(sandbox) = find() {
             verbs::remove(&invocation.root, &sandbox)?;
         }
