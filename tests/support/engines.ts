@@ -117,7 +117,11 @@ export function makePlace(t: TestContext, keptMounts: readonly string[] = []): P
     const stood = standing();
     for (const { pid } of processesOf(dir)) kill(pid, "SIGKILL");
     for (const mount of mountsIn(dir)) spawnSync("umount", ["-l", mount]);
-    for (const path of cgroupsOf(name)) removeCgroup(path);
+    for (const path of cgroupsOf(name)) for (const pid of pidsIn(path)) kill(pid, "SIGKILL");
+    await eventually("empty cgroups", () => {
+      for (const path of cgroupsOf(name)) removeCgroup(path);
+      return cgroupsOf(name).length === 0 ? true : undefined;
+    }).catch(() => {});
     spawnSync("ip", ["netns", "del", name]);
     rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
     assert.deepEqual(stood, [], "left behind");
@@ -179,6 +183,13 @@ const cgroupsOf = (name: string): string[] =>
   ["", ...readdirSafe("/sys/fs/cgroup")]
     .map((hierarchy) => join("/sys/fs/cgroup", hierarchy, name))
     .filter((path) => readdirSafe(path).length > 0);
+
+const pidsIn = (path: string): number[] => [
+  ...readFileSync(join(path, "cgroup.procs"), "utf8").split("\n").filter(Boolean).map(Number),
+  ...readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .flatMap((entry) => pidsIn(join(path, entry.name))),
+];
 
 function removeCgroup(path: string): void {
   for (const entry of readdirSync(path, { withFileTypes: true }))
