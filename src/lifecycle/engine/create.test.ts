@@ -77,6 +77,7 @@ class Lab {
       systemdCgroup: false,
       console: false,
       neighbours: 0,
+      guests: 0,
       path: process.env["PATH"] ?? "",
     };
     const [ours, theirs] = duplexPair();
