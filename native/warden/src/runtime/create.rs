@@ -8,7 +8,7 @@ use super::{Failure, Outcome, control, delegate, verbs};
 use crate::clock;
 use crate::error::Context;
 use crate::options::Options;
-use crate::process::wait_readable;
+use crate::process::{self, wait_readable};
 use crate::serve::Connection;
 use crate::stage::send_fd;
 use crate::{sys, undo};
@@ -116,6 +116,7 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
     let bundle = real_bundle(invocation)?;
     let config = read_config(&bundle)?;
     store::make_root(&invocation.root)?;
+    store::sweep_unfinished(&invocation.root);
     let root = std::fs::canonicalize(&invocation.root).map_err(|error| {
         Failure::new(format!(
             "the root {} cannot be used: {error}",
@@ -249,6 +250,7 @@ fn record_of(call: &Call<'_>, config: &Value) -> Result<Record, Failure> {
         console: call.invocation.flag("console-socket").is_some(),
         pod: pod_of(config).map(str::to_string),
         lib: call.invocation.lib(),
+        maker: process::name_of(std::process::id() as i32),
     })
 }
 

@@ -2,10 +2,13 @@
 
 use super::Failure;
 use crate::error::Context;
+use crate::options::Options;
 use crate::process;
-use crate::protocol::{StateFile, Status};
+use crate::protocol::{ProcessName, StateFile, Status};
 use crate::state_dir::StateDir;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use crate::undo;
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -30,6 +33,8 @@ pub struct Record {
     pub pod: Option<String>,
     /// Where the installation of its making keeps networks.
     pub lib: PathBuf,
+    /// The runtime that makes it, whose word counts until there is a warden.
+    pub maker: ProcessName,
 }
 
 /// A container of another runtime's.
@@ -85,12 +90,22 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
             Some(text) => serde_json::from_slice(&text).ok(),
             None => None,
         };
-        return Ok(Some(Found::Ours(Box::new(Sandbox {
+        let sandbox = Sandbox {
             id: id.to_string(),
             dir,
             record,
             state,
-        }))));
+        };
+        if sandbox.state.is_none() && !lives(&sandbox.record.maker) {
+            // Its maker was killed before there was a warden to undo it: it never came to be.
+            undo::undo(&Options {
+                dir: path,
+                lib: sandbox.record.lib,
+                console: false,
+            })?;
+            return Ok(None);
+        }
+        return Ok(Some(Found::Ours(Box::new(sandbox))));
     }
     // Made by runc or crun before Tripod came to this root.
     let runtime = [("state.json", "runc"), ("status", "crun")]
@@ -106,18 +121,21 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
     }))
 }
 
+fn lives(name: &ProcessName) -> bool {
+    process::start_ticks(name.pid) == Some(name.start_ticks)
+}
+
 impl Sandbox {
     /// Whether its warden lives.
     pub fn is_attended(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| {
-            process::start_ticks(state.warden.pid).is_some_and(|ticks| ticks == state.warden.start_ticks)
-        })
+        self.state.as_ref().is_some_and(|state| lives(&state.warden))
     }
 
     /// Its status, told by whether its warden lives and not by what a file says.
     pub fn status(&self) -> Status {
         match &self.state {
             Some(state) if self.is_attended() => state.status,
+            None if lives(&self.record.maker) => Status::Creating,
             _ => Status::Stopped,
         }
     }
@@ -208,24 +226,46 @@ pub fn ids(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(ids)
 }
 
-/// Makes the directory of a new sandbox with its record. What was made is taken away again when it fails.
+/// What a directory that is being made is called: one of a process that is gone was never finished.
+const UNFINISHED: &str = ".new";
+
+/// Makes the directory of a new sandbox with its record: whole or not at all, so that no kill in between takes an id for ever. What was made is taken away
+/// again when it fails.
 pub fn reserve(root: &Path, id: &str, record: &Record) -> Result<PathBuf, Failure> {
     let path = root.join(id);
-    match std::fs::create_dir(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(id)),
-        Err(error) => {
-            return Err(Failure::new(format!(
-                "{} cannot be made: {error}",
-                path.display()
-            )));
+    let own = process::name_of(std::process::id() as i32);
+    let around = root.join(format!("{UNFINISHED}.{}.{}.{id}", own.pid, own.start_ticks));
+    let made = make_whole(&around, &path, id, record);
+    let _ = std::fs::remove_dir_all(&around);
+    made.map(|()| path)
+}
+
+fn make_whole(around: &Path, path: &Path, id: &str, record: &Record) -> Result<(), Failure> {
+    let inner = around.join(id);
+    std::fs::create_dir_all(&inner)
+        .map_err(|error| Failure::new(format!("{} cannot be made: {error}", inner.display())))?;
+    write_record(&inner, record)?;
+    match rustix::fs::renameat_with(CWD, &inner, CWD, path, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(exists(id)),
+        other => Ok(other.or_system(|| format!("{} cannot be made", path.display()))?),
+    }
+}
+
+/// Removes what killed runtimes began to make.
+pub fn sweep_unfinished(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let mut parts = name.to_str().unwrap_or_default().splitn(5, '.');
+        let maker = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(""), Some(word), Some(pid), Some(ticks)) if word == &UNFINISHED[1..] => {
+                pid.parse::<i32>().ok().zip(ticks.parse::<u64>().ok())
+            }
+            _ => None,
+        };
+        if maker.is_some_and(|(pid, ticks)| process::start_ticks(pid) != Some(ticks)) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    let written = write_record(&path, record);
-    if written.is_err() {
-        let _ = std::fs::remove_dir_all(&path);
-    }
-    written.map(|()| path)
 }
 
 fn write_record(path: &Path, record: &Record) -> Result<(), Failure> {

@@ -189,6 +189,7 @@ pub fn kill(invocation: &Invocation) -> Outcome {
 pub fn delete(invocation: &Invocation) -> Outcome {
     let id = invocation.id()?;
     let force = invocation.is_set("force");
+    store::sweep_unfinished(&invocation.root);
     let sandbox = match store::find(&invocation.root, id)? {
         None => {
             store::unmark(&invocation.root, id);
@@ -249,6 +250,7 @@ fn delete_delegated(program: &Path, invocation: &Invocation, id: &str) -> Outcom
 pub fn list(invocation: &Invocation) -> Outcome {
     invocation.refuse_unknown()?;
     store::sweep_marks(&invocation.root);
+    store::sweep_unfinished(&invocation.root);
     let mut all: Vec<Value> = Vec::new();
     for id in store::ids(&invocation.root)? {
         match store::find(&invocation.root, &id) {
