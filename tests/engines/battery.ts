@@ -128,6 +128,11 @@ export async function battery(t: TestContext, engine: Engine): Promise<void> {
       await ok(["rm", "-f", name]);
     });
 
+  await t.test("without a network both run", async () => {
+    assert.equal((await run(["--rm", "--network", "none", "box", "sh", "-c", "exit 6"])).code, 6);
+    assert.equal((await run(["--rm", "--network", "none", "guest", "exit=6"])).code, 6);
+  });
+
   await t.test("a restart policy starts both again, as often as it says", async () => {
     await detached("again-box", ["--restart", "on-failure:2", "box", "sh", "-c", "exit 4"]);
     await detached("again-guest", ["--restart", "on-failure:2", "guest", "exit=5"]);
