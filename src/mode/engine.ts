@@ -28,25 +28,20 @@ const hookRules = {
   poststop: { when: "poststop", where: "runtime" },
 } as const satisfies Record<OciHook["time"], unknown>;
 
-const hookSteps = ({ hooks, hookState }: EngineGround, times: readonly OciHook["time"][]): Step[] =>
-  hooks
-    .filter(({ time }) => times.includes(time))
-    .map(({ time, path, args, env, timeoutMs }) => ({
-      do: "hook",
-      ...hookRules[time],
-      path,
-      argv: args,
-      env,
-      timeoutMs,
-      state: Buffer.from(hookState).toString("base64"),
-    }));
-
-/** Those that run before the network is looked at: some engines fill the namespace by them. */
-export const groundHooks = (engine: EngineGround): Step[] => hookSteps(engine, ["prestart", "createRuntime"]);
-
-/** Those that run beside the launched sandbox or wait for a later time. */
-export const launchHooks = (engine: EngineGround): Step[] =>
-  hookSteps(engine, ["createContainer", "startContainer", "poststart", "poststop"]);
+/**
+ * All hooks, in the order of their times: they belong to the ground, before the network is looked at (some engines fill the namespace by them), since the
+ * launch may wait for `start`. Those whose time comes are only kept here.
+ */
+export const hookSteps = ({ hooks, hookState }: EngineGround): Step[] =>
+  hooks.map(({ time, path, args, env, timeoutMs }) => ({
+    do: "hook",
+    ...hookRules[time],
+    path,
+    argv: args,
+    env,
+    timeoutMs,
+    state: Buffer.from(hookState).toString("base64"),
+  }));
 
 /** A MAC of our own: the shared interface keeps its. Each namespace has one guest at most behind a NAT of this subnet. */
 const natMac = "02:00:00:00:00:fe";

@@ -16,7 +16,7 @@ import { effectiveDns } from "../spec/resolv.ts";
 import { compileSeccomp } from "../spec/seccomp.ts";
 import type { Arch, BindNeed, GuestBoot, Launch, MonitorBoot } from "../spec/values.ts";
 import { hostPathOf, networkSteps, planOf } from "./common.ts";
-import { behindNat, groundHooks, launchHooks, namespacesStep, natStep } from "./engine.ts";
+import { behindNat, hookSteps, namespacesStep, natStep } from "./engine.ts";
 import type { ModeDriver, ModeInput, UnikernelWorkload } from "./input.ts";
 
 /** The private root is a tmpfs of mount points and small files. */
@@ -42,7 +42,7 @@ export const unikernel: ModeDriver<UnikernelWorkload> = {
         },
       },
       namespacesStep(input),
-      ...(input.engine === undefined ? networkSteps(input) : groundHooks(input.engine)),
+      ...(input.engine === undefined ? networkSteps(input) : hookSteps(input.engine)),
       ...treeSteps(workload),
       { do: "root", sizeBytes: rootBytes },
     ]),
@@ -187,10 +187,7 @@ interface Rendered {
 function launchSteps(input: ModeInput, { machine }: UnikernelWorkload, rendered: Rendered): Step[] {
   const { launch } = rendered;
   const { engine } = input;
-  const steps = [
-    ...(engine === undefined ? [] : launchHooks(engine)),
-    ...tapSteps(input, rendered, credentialsOf(input)),
-  ];
+  const steps = tapSteps(input, rendered, credentialsOf(input));
   for (const { name, path, write } of launch.opens) steps.push({ do: "open", name, path, write });
   steps.push(...helperSteps(input, launch, machine.arch));
   steps.push(...rootSteps(input, launch));
