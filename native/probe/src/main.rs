@@ -72,6 +72,7 @@ fn main() {
         println!("{}", names.join("\n"));
         return;
     };
+    say_ready();
     // Not an attempt: it stands still to be looked at from outside, without a call that a filter could refuse.
     if name == "stand-still" {
         loop {
@@ -338,4 +339,13 @@ fn raise_limits() -> Result<String, io::Error> {
     };
     // SAFETY: the limit is ours.
     outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into())
+}
+
+/// A tender is told to say on a descriptor that its guest is about to begin (`--ready=@N`), and lets go of it.
+fn say_ready() {
+    let number = std::env::args().find_map(|arg| arg.strip_prefix("--ready=@")?.parse::<i32>().ok());
+    let Some(number) = number else { return };
+    // SAFETY: open, and given to us for this alone.
+    let mut file = unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(number) };
+    let _ = file.write_all(b"ready\n");
 }
