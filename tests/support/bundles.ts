@@ -195,7 +195,7 @@ export const cgroupsBeneath = (path: string): string[] =>
     .flatMap((dir) => [dir, ...directoriesBeneath(dir)]);
 
 /** Processes that name the lab, or are in a cgroup of its. */
-const processesOf = (lab: RuntimeLab): string[] =>
+export const processesOf = (lab: RuntimeLab): string[] =>
   readdirSync("/proc")
     .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
     .flatMap((pid) => {

@@ -52,6 +52,8 @@ class Lab {
   private constructor(context: Omit<Context, "roots">) {
     this.context = { ...context, roots: rootsOf(this.dir) };
     mkdirSync(join(this.bundle, "rootfs"), { recursive: true });
+    // The runtime's, which the brain keeps its record in.
+    mkdirSync(join(this.dir, "run/box"), { recursive: true });
     const tree = installationTree();
     copyFileSync(join(tree, "build/httpreply/httpreply.spt"), join(this.bundle, "rootfs/kernel"));
   }
