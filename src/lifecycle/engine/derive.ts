@@ -53,10 +53,6 @@ export function deriveConfig(
   const notes: string[] = [];
   if (guest !== undefined) notes.push(`its probes go to the guest at ${guest}`);
   let { ociVersion, linux } = config;
-  if (isNewer(versionOf({ ociVersion }), versionOf({ ociVersion: understood.ociVersionMax }))) {
-    notes.push(`ociVersion ${ociVersion} became ${understood.ociVersionMax}`);
-    ociVersion = understood.ociVersionMax;
-  }
   const time = linux?.namespaces?.find(({ type }) => type === "time");
   if (linux && time !== undefined && !understood.namespaces.includes("time")) {
     if (time.path || Object.keys(linux.timeOffsets ?? {}).length > 0)
@@ -70,7 +66,12 @@ export function deriveConfig(
     linux = { ...rest, namespaces };
     notes.push("the time namespace, which sets no clock off, was left out");
   }
+  // A newer number alone is refused by no runtime, and another bundle would show in the state that hooks read.
   if (notes.length === 0) return undefined;
+  if (isNewer(versionOf({ ociVersion }), versionOf({ ociVersion: understood.ociVersionMax }))) {
+    notes.push(`ociVersion ${ociVersion} became ${understood.ociVersionMax}`);
+    ociVersion = understood.ociVersionMax;
+  }
   const absolute = (path: string): string => (isAbsolute(path) ? path : join(bundle, path));
   return {
     config: {
