@@ -101,6 +101,8 @@ async function imageForAll(lab: Lab): Promise<void> {
           "dev.tripod.guest": "pvh",
           "dev.tripod.monitors": "qemu,firecracker,cloud-hypervisor",
           "dev.tripod.kernel": "/kernel",
+          // One that is there without a network: the program has what a guest with a network gives it.
+          "dev.tripod.net-devices": "eth0",
         },
       },
     ],

@@ -341,11 +341,19 @@ fn raise_limits() -> Result<String, io::Error> {
     outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into())
 }
 
-/// A tender is told to say on a descriptor that its guest is about to begin (`--ready=@N`), and lets go of it.
+/// A monitor is told where to say that its guest begins: a tender by `--ready=@N`, and lets go of it; QEMU by a control channel, on which it answers.
 fn say_ready() {
-    let number = std::env::args().find_map(|arg| arg.strip_prefix("--ready=@")?.parse::<i32>().ok());
-    let Some(number) = number else { return };
+    let number =
+        |prefix: &str| std::env::args().find_map(|arg| arg.strip_prefix(prefix)?.parse::<i32>().ok());
     // SAFETY: open, and given to us for this alone.
-    let mut file = unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(number) };
-    let _ = file.write_all(b"ready\n");
+    let file = |fd| unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    if let Some(fd) = number("--ready=@") {
+        let _ = file(fd).write_all(b"ready\n");
+    }
+    if let Some(fd) = number("socket,id=control,fd=") {
+        let mut channel = file(fd);
+        let _ = channel.write_all(b"{\"return\": {\"status\": \"running\", \"running\": true}}\n");
+        // QEMU has it as long as it lives.
+        std::mem::forget(channel);
+    }
 }
