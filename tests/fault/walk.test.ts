@@ -43,7 +43,7 @@ interface Installation {
 function makeInstallation(t: TestContext): Installation {
   const home = mkdtempSync(join(tmpdir(), "tripod-walk-"));
   t.after(() => rmSync(home, { recursive: true, force: true }));
-  for (const name of ["package.json", "build/tripod.cjs", "build/bundle/main.cjs"])
+  for (const name of ["package.json", "build/tripod.cjs", "build/bundle/tripod.cjs"])
     cpSync(join(tree, name), join(home, name));
   for (const name of ["examples", "build/httpreply", "bin/tripod-tender"]) {
     mkdirSync(join(home, name, ".."), { recursive: true });
