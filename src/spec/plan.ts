@@ -155,7 +155,11 @@ export type Step =
   | { readonly do: "copy"; readonly lowers: readonly HostPath[]; readonly at: StatePath }
   /** A private root for the monitor: an empty tmpfs of at most `sizeBytes`, made read-only before exec. */
   | { readonly do: "root"; readonly sizeBytes: number }
-  /** Bind a host file or directory into the private root, symlinks never followed inside it. nosuid, nodev always. */
+  /**
+   * Bind a host file or directory into the private root, symlinks never followed inside it. nosuid, nodev always. `volumes` are then mounted in it, one after
+   * the other, each at a path of which it is the root: links mean what they mean in a container with that root, and a place that is missing is made there.
+   * `readonly` is not theirs.
+   */
   | {
       readonly do: "bind";
       readonly from: HostPath;
@@ -164,6 +168,12 @@ export type Step =
       readonly noexec: boolean;
       readonly recursive: boolean;
       readonly nofollow?: true;
+      readonly volumes?: readonly {
+        readonly from: HostPath;
+        readonly at: SandboxPath;
+        readonly readonly: boolean;
+        readonly recursive: boolean;
+      }[];
     }
   /** A kernel file system in the private root. */
   | {

@@ -97,6 +97,18 @@ export const plans = [
         noexec: true,
         recursive: true,
       },
+      {
+        do: "bind",
+        from: hostPath("/srv/root"),
+        at: sandboxPath("/share-0"),
+        readonly: true,
+        noexec: true,
+        recursive: true,
+        volumes: [
+          { from: hostPath("/srv/a"), at: sandboxPath("/data"), readonly: false, recursive: true },
+          { from: hostPath("/srv/b"), at: sandboxPath("/etc/b"), readonly: true, recursive: false },
+        ],
+      },
       { do: "mount", type: "tmpfs", at: sandboxPath("/tmp"), options: ["size=1m", "mode=1777"] },
       { do: "mount", type: "proc", at: sandboxPath("/proc"), options: [] },
       { do: "mount", type: "devpts", at: sandboxPath("/dev/pts"), options: ["newinstance"] },

@@ -332,6 +332,17 @@ pub struct Bind {
     pub recursive: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nofollow: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+}
+
+/// What is mounted in a bound directory, which is the root that its `at` is resolved in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Volume {
+    pub from: HostPath,
+    pub at: SandboxPath,
+    pub readonly: bool,
+    pub recursive: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

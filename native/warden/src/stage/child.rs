@@ -67,10 +67,18 @@ impl Child {
                 self.root = Some(PrivateRoot::create(size_bytes)?);
                 Ok(())
             }
-            Order::Attach { at, directory } => {
+            Order::Attach {
+                at,
+                directory,
+                within,
+            } => {
                 let [mount] = &fds[..] else { return Err(astray()) };
-                self.root()?.attach(mount.as_fd(), &at, directory)
+                match within {
+                    None => self.root()?.attach(mount.as_fd(), &at, directory),
+                    Some(tree) => self.root()?.attach_within(mount.as_fd(), &tree, &at, directory),
+                }
             }
+            Order::Protect { at } => self.root()?.protect(&at),
             Order::Mount { step } => self.root()?.mount(&step),
             Order::Node { at, kind, device } => self.root()?.make_node(&at, kind, device),
             Order::Ready { spawn } => {

@@ -29,10 +29,15 @@ pub enum Order {
     Root {
         size_bytes: u64,
     },
-    /// Attach a detached mount (one descriptor) at a path of the private root.
+    /// Attach a detached mount (one descriptor) at a path of the private root. `within`: a directory in it that is the root of the path.
     Attach {
         at: String,
         directory: bool,
+        within: Option<String>,
+    },
+    /// Make one mount of the private root read-only.
+    Protect {
+        at: String,
     },
     Mount {
         step: Mount,

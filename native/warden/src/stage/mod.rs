@@ -8,6 +8,7 @@ mod credentials;
 mod exec;
 mod message;
 mod root;
+mod volume;
 
 pub use child::MAX_GRANT;
 pub use message::{Order, receive_fd, send_fd};

@@ -1,6 +1,7 @@
 //! The private root: a tmpfs that holds only what the plan puts there. Every name in it is resolved by openat2 beneath the
 //! root's descriptor without following any symlink, so that nothing bound into it can redirect a later mount.
 
+use super::volume;
 use crate::error::{Context, Error, Result};
 use crate::path::SandboxPath;
 use crate::plan::{KernelFs, Mount};
@@ -133,6 +134,24 @@ impl PrivateRoot {
         let target = self.open(at, OFlags::PATH).or_system(what)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(mount, "", target.as_fd(), "", flags).or_system(what)
+    }
+
+    /// Attaches a detached mount in a tree that is bound already, at a path of that tree. What is missing on the way is made in the tree.
+    pub fn attach_within(&self, mount: BorrowedFd<'_>, tree: &str, at: &str, directory: bool) -> Result<()> {
+        let root = self
+            .open(tree, OFlags::PATH | OFlags::DIRECTORY)
+            .or_system(|| format!("cannot open {tree} in the private root"))?;
+        let target = volume::place(&root, at, directory)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(mount, "", target.as_fd(), "", flags)
+            .or_system(|| format!("cannot mount {at} in the guest's root"))
+    }
+
+    /// Makes a mount read-only, but nothing that is mounted in it.
+    pub fn protect(&self, at: &str) -> Result<()> {
+        let what = || format!("cannot make {at} read-only");
+        let mount = self.open(at, OFlags::PATH).or_system(what)?;
+        sys::mount_setattr(mount.as_fd(), sys::ATTR_RDONLY, false).or_system(what)
     }
 
     /// Mounts a kernel file system. Options are the file system's own (`size=1m`) or `ro`, `noexec`, `exec`.
