@@ -74,6 +74,8 @@ export interface GuestDriver {
     readonly disks: number;
     /** Whom the workload runs as; false: there is but one user. */
     readonly user: boolean;
+    /** Files besides those of its initrd; false: an initrd is what the image says. */
+    readonly files: boolean;
   };
   /** Bytes of memory below which no guest of this kind runs. */
   readonly minMemoryBytes?: number;

@@ -11,7 +11,7 @@ export const hermit: GuestDriver = {
   arches: ["amd64"],
   roots: ["initrd"],
   fileSystems: [],
-  carries: { args: true, env: false, ipv6: false, dns: false, nics: 1, disks: 0, user: false },
+  carries: { args: true, env: false, ipv6: false, dns: false, nics: 1, disks: 0, user: false, files: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047,
   boot: (input) => {

@@ -10,7 +10,7 @@ export const mewz: GuestDriver = {
   arches: ["amd64"],
   roots: ["none"],
   fileSystems: [],
-  carries: { args: false, env: false, ipv6: false, dns: true, nics: 1, disks: 0, user: false },
+  carries: { args: false, env: false, ipv6: false, dns: true, nics: 1, disks: 0, user: false, files: false },
   minMemoryBytes: 512 * 1024 * 1024,
   maxBootLineBytes: 2047,
   boot: (input) => {

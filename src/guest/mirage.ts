@@ -15,7 +15,7 @@ export const mirage: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "disk"],
   fileSystems: [],
-  carries: { args: true, env: false, ipv6: true, dns: false, nics: 63, disks: 63, user: false },
+  carries: { args: true, env: false, ipv6: true, dns: false, nics: 63, disks: 63, user: false, files: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 8191,
   boot: (input) => {

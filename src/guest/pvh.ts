@@ -15,7 +15,7 @@ export const pvh: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "initrd", "disk"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: true, dns: true, nics: 8, disks: 8, user: false },
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 8, disks: 8, user: false, files: false },
   maxBootLineBytes,
   boot: (input) => ({
     kernel: input.kernel,

@@ -16,7 +16,7 @@ export const rumprun: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "disk"],
   fileSystems: ["ext2"],
-  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1, disks: 1, user: false },
+  carries: { args: true, env: true, ipv6: true, dns: false, nics: 1, disks: 1, user: false, files: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 8191,
   boot: (input) => {

@@ -13,7 +13,7 @@ export const solo5: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: true, dns: true, nics: 63, disks: 63, user: false },
+  carries: { args: true, env: true, ipv6: true, dns: true, nics: 63, disks: 63, user: false, files: false },
   maxBootLineBytes: 8191,
   boot: (input) => {
     if (input.root.kind === "initrd")

@@ -19,7 +19,7 @@ export const unikraft: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["none", "initrd", "9p"],
   fileSystems: [],
-  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4, disks: 0, user: false },
+  carries: { args: true, env: true, ipv6: false, dns: true, nics: 4, disks: 0, user: false, files: false },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047 - 8 * 48,
   boot: (input) => {
@@ -34,8 +34,7 @@ export const unikraft: GuestDriver = {
         linksOf(net).map(({ name }) => name),
         net,
       ),
-      shares:
-        root.kind === "9p" ? [{ kind: "9p", tag: shareTag, path: root.path, readonly: root.readonly }] : [],
+      shares: root.kind === "9p" ? [{ ...root, kind: root.kind, tag: shareTag }] : [],
     };
   },
 };

@@ -4,7 +4,7 @@
  */
 
 import { guestDriver } from "../guest/index.ts";
-import type { NodeFacts } from "../host/facts/facts.ts";
+import { type NodeFacts, pathOf } from "../host/facts/facts.ts";
 import { hostDns } from "../host/resolver.ts";
 import { type Image, configOf, lowersOf } from "../image/image.ts";
 import type { Store } from "../image/store.ts";
@@ -195,6 +195,10 @@ async function composeUnikernel(
     wished: { args: [...entrypoint, ...request.args], env: request.env },
     cwd: request.workdir ?? execution.WorkingDir ?? "/",
     allowVaccel: context.config.accelerator.vaccel,
-    ...present({ user: request.user ?? execution.User, init }),
+    ...present({
+      user: request.user ?? execution.User,
+      init,
+      shareServer: pathOf(facts.others.virtiofsd),
+    }),
   });
 }

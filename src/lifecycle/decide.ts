@@ -49,7 +49,7 @@ export async function decide(
     facts,
     wish: options.wish,
     policy: context.config.policy,
-    supports: supportsOf(facts.monitors),
+    supports: supportsOf(facts.monitors, facts.others.virtiofsd),
     againstRoot,
   });
   options.stages?.end("decide");

@@ -12,22 +12,15 @@ import { findFile } from "../image/find-file.ts";
 import { fileOfImage } from "../image/image.ts";
 import { linuxImageArch } from "../image/linux-kernel.ts";
 import type { UnikernelWorkload } from "../mode/input.ts";
-import { monitorDriver } from "../monitor/index.ts";
+import { monitorDriver, sharesBy } from "../monitor/index.ts";
 import type { MonitorDriver } from "../monitor/monitor.ts";
+import { shareServerNeeds } from "../monitor/share-server.ts";
 import { TripodError } from "../spec/errors.ts";
 import { type HostPath, type UntrustedPath, hostPath, untrustedPath } from "../spec/paths.ts";
 import { present } from "../spec/present.ts";
 import { resolveUser } from "../spec/users.ts";
-import type {
-  Arch,
-  Disk,
-  GuestFile,
-  GuestRoot,
-  HostFile,
-  Machine,
-  MonitorKind,
-  Offer,
-} from "../spec/values.ts";
+import type { Arch, Disk, GuestRoot, HostFile, Machine, MonitorKind, Offer } from "../spec/values.ts";
+import { type HostVolume, withVolumes } from "./volumes.ts";
 
 type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
@@ -59,7 +52,10 @@ export interface UnikernelSource {
   /** As in an image config, names looked up in the root file system; absent: root. */
   readonly user?: string | { readonly uid: number; readonly gid: number };
   readonly cwd: string;
-  readonly files?: readonly GuestFile[];
+  /** Files and directories of the host for the guest's root, in their order. */
+  readonly volumes?: readonly HostVolume[];
+  /** virtiofsd, where there is one. */
+  readonly shareServer?: HostPath;
   /** Our own first process, where it is built. */
   readonly init?: HostPath;
   /** Whether the operator lets a run name an accelerator of the host. */
@@ -85,7 +81,8 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
     if (offer.initrd !== undefined)
       refuseUnreadable(fileOfImage(lowers, offer.initrd, subject), `${offer.initrd} of ${subject}`, monitor);
   }
-  const { root, mounts, usesTree } = storageOf(source, driver);
+  const { root: plainRoot, mounts, usesTree } = storageOf(source, driver);
+  const { root, files } = withVolumes(plainRoot, source.volumes ?? [], offer.guest);
   const vaccel = vaccelOf(source, driver);
   return {
     mode: "unikernel",
@@ -107,7 +104,8 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
     cwd: source.cwd === "" ? "/" : source.cwd,
     ...present({
       wished: source.wished,
-      files: source.files,
+      files: files.length === 0 ? undefined : files,
+      shareServer: await shareServerOf(root, source),
       init: source.init === undefined ? undefined : hostFile(source.init),
       vsock: vaccel,
       tree:
@@ -128,6 +126,15 @@ const resolvedIn = (lowers: readonly HostPath[], paths: readonly HostPath[]): Re
 function pathsOf(root: GuestRoot): HostPath[] {
   if (root.kind === "none") return [];
   return [root.kind === "disk" ? root.disk.path : root.path];
+}
+
+/** What the server of a root by virtiofs needs. */
+async function shareServerOf(
+  { kind }: GuestRoot,
+  { shareServer: program, arch }: UnikernelSource,
+): Promise<UnikernelWorkload["shareServer"]> {
+  if (kind !== "virtiofs" || program === undefined) return undefined;
+  return { program, needs: await findNeeds(program, shareServerNeeds, arch) };
 }
 
 const hostFile = (path: HostPath): HostFile => ({ path, sizeBytes: statSync(path).size });
@@ -183,7 +190,7 @@ function storageOf(source: UnikernelSource, { features }: MonitorDriver): Storag
   const choice = rootOf({
     offer,
     guest,
-    shares: features.shares,
+    shares: sharesBy(features.shares, source.shareServer !== undefined),
     ...(snapshot === undefined ? {} : { snapshot: snapshot.fileSystem }),
   });
   if ("because" in choice) throw new TripodError("no-fit", `${subject}: ${choice.because}`);

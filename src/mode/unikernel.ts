@@ -261,13 +261,18 @@ const bindOf = ({
   writable,
   executable,
   recursive,
+  volumes,
 }: BindNeed): Omit<Extract<Step, { do: "bind" }>, "do"> => ({
   from,
   at,
   readonly: writable !== true,
   noexec: executable !== true,
   recursive: recursive === true,
+  ...(volumes === undefined ? {} : { volumes }),
 });
+
+const isWritten = ({ writable, volumes = [] }: BindNeed): boolean =>
+  writable === true || volumes.some(({ readonly }) => !readonly);
 
 /**
  * A tap per network device, with the frames of the namespace's own interface, or behind it; one that is opened by name belongs to the monitor's
@@ -340,10 +345,7 @@ function rlimits(
   hasForeignStreams: boolean,
 ): Rlimit[] {
   const writesFiles =
-    hasForeignStreams ||
-    scratchBytes > 0 ||
-    opens.some(({ write }) => write) ||
-    binds.some(({ writable }) => writable === true);
+    hasForeignStreams || scratchBytes > 0 || opens.some(({ write }) => write) || binds.some(isWritten);
   return [
     { type: "core", soft: 0, hard: 0 },
     { type: "nofile", soft: openFiles, hard: openFiles },

@@ -1,7 +1,7 @@
 /** All monitors that Tripod can drive, and which guest runs by which of them where: the support table, derived from what the drivers declare. */
 
 import type { Supports } from "../spec/support.ts";
-import type { Facts, MonitorKind } from "../spec/values.ts";
+import type { Facts, Found, MonitorKind, ShareKind } from "../spec/values.ts";
 import type { MonitorDriver } from "./monitor.ts";
 import { cloudHypervisor } from "./cloud-hypervisor/cloud-hypervisor.ts";
 import { firecracker } from "./firecracker/firecracker.ts";
@@ -30,8 +30,14 @@ export const exitMeaning = (kind: string, status: number): string | undefined =>
   monitors.find(({ features }) => features.kind === kind)?.exitMeanings?.[status];
 
 /** What the monitors found on this machine can do. A missing program keeps its driver's row, so that its verdict can say what is missing. */
-export const supportsOf = (found: Facts["monitors"]): Supports =>
+export const supportsOf = (found: Facts["monitors"], shareServer: Found): Supports =>
   monitors.map(({ features }) => {
     const program = found[features.kind];
-    return "path" in program ? (monitorDriver(features.kind, program.path)?.features ?? features) : features;
+    const own =
+      "path" in program ? (monitorDriver(features.kind, program.path)?.features ?? features) : features;
+    return { ...own, shares: sharesBy(own.shares, "path" in shareServer) };
   });
+
+/** The ways to give a guest a directory that are to be had: virtiofs by its server only. */
+export const sharesBy = (shares: readonly ShareKind[], hasServer: boolean): readonly ShareKind[] =>
+  hasServer ? shares : shares.filter((kind) => kind !== "virtiofs");

@@ -217,11 +217,15 @@ test("Solo5's own program is known by its name, and takes no network device", ()
     () => own.render({ guest: "solo5", boot, machine, program: hostPath("/usr/bin/solo5-spt"), needs }),
     /cannot take the guest's network device/,
   );
-  const supports = supportsOf({
-    ...richFacts.monitors,
-    hvt: { path: hostPath("/usr/bin/solo5-hvt"), version: "v0.9.0" },
-    qemu: { missing: "not installed" },
-  });
+  const supports = supportsOf(
+    {
+      ...richFacts.monitors,
+      hvt: { path: hostPath("/usr/bin/solo5-hvt"), version: "v0.9.0" },
+      qemu: { missing: "not installed" },
+    },
+    { missing: "not installed" },
+  );
+  assert.deepEqual(supports.find(({ kind }) => kind === "qemu")?.shares, ["9p"]);
   assert.deepEqual(
     supports.map(({ kind, taps }) => [kind, taps]),
     [

@@ -4,9 +4,15 @@
  */
 
 import { TripodError } from "../spec/errors.ts";
-import { sandboxPath } from "../spec/paths.ts";
+import { type SandboxPath, sandboxPath } from "../spec/paths.ts";
 import type { SeccompProfile } from "../spec/seccomp.ts";
-import type { HelperNeed, Share } from "../spec/values.ts";
+import {
+  type BindNeed,
+  type HelperNeed,
+  type Share,
+  type SharedTree,
+  isReadonlyTree,
+} from "../spec/values.ts";
 import { type ProgramNeeds, type RenderInput, mebibyte } from "./monitor.ts";
 import { fileServerCalls, vmmSeccomp } from "./vmm-seccomp.ts";
 
@@ -38,6 +44,15 @@ const seccomp: SeccompProfile = vmmSeccomp([
   "setresgid",
 ]);
 
+/** A share's directory in a private root. */
+export const treeBind = ({ path, readonly, volumes }: SharedTree, at: SandboxPath): BindNeed => ({
+  from: path,
+  at,
+  recursive: true,
+  ...(readonly ? {} : { writable: true }),
+  ...(volumes === undefined ? {} : { volumes }),
+});
+
 /** The helper of one share. Throws `monitor-missing` where there is no virtiofsd. */
 export function shareServer(
   share: Share,
@@ -59,20 +74,14 @@ export function shareServer(
       "--inode-file-handles=never",
       "--rlimit-nofile=0",
       "--log-level=error",
-      ...(share.readonly ? ["--readonly"] : []),
+      ...(isReadonlyTree(share) ? ["--readonly"] : []),
+      // Files of different file systems may have the same number, which then stand apart by the device's.
+      ...(share.volumes === undefined ? [] : ["--announce-submounts"]),
     ],
     env: [],
     listensAt,
     reached,
-    binds: [
-      ...found.needs,
-      {
-        from: share.path,
-        at: sharePath,
-        recursive: true,
-        ...(share.readonly ? {} : { writable: true }),
-      },
-    ],
+    binds: [...found.needs, treeBind(share, sharePath)],
     proc: true,
     openFiles,
     seccomp,

@@ -165,19 +165,40 @@ export const shareKinds = ["9p", "virtiofs"] as const;
 export type ShareKind = (typeof shareKinds)[number];
 
 /** A directory of the host that the guest mounts by its tag. */
-export interface Share {
+export interface Share extends SharedTree {
   readonly kind: ShareKind;
   readonly tag: string;
-  readonly path: HostPath;
-  readonly readonly: boolean;
 }
+
+/** A directory of the host that a guest is given, with what is mounted in it for this guest only. */
+export interface SharedTree {
+  readonly path: HostPath;
+  /** Of the directory without its volumes. */
+  readonly readonly: boolean;
+  /** In the order in which they are mounted. */
+  readonly volumes?: readonly Volume[];
+}
+
+/** A file or directory of the host that a guest finds in its root. */
+export interface Volume {
+  readonly from: HostPath;
+  /** Absolute in the guest; links in it are the root's. */
+  readonly at: SandboxPath;
+  readonly readonly: boolean;
+  /** With what is mounted beneath it on the host. */
+  readonly recursive: boolean;
+}
+
+/** Whether a guest can write nothing of it. */
+export const isReadonlyTree = ({ readonly, volumes = [] }: SharedTree): boolean =>
+  readonly && volumes.every((volume) => volume.readonly);
 
 /** Where a guest's root file system comes from; `none`: it lives in its kernel. */
 export type GuestRoot =
   | { readonly kind: "none" }
   | { readonly kind: "initrd"; readonly path: HostPath }
   | { readonly kind: "disk"; readonly disk: Disk; readonly fileSystem?: string }
-  | { readonly kind: ShareKind; readonly path: HostPath; readonly readonly: boolean };
+  | ({ readonly kind: ShareKind } & SharedTree);
 export type RootKind = GuestRoot["kind"];
 
 /** One part of an initrd: a file of the host as it is, or bytes that we made. */
@@ -235,6 +256,8 @@ export interface BindNeed {
   readonly executable?: true;
   /** With what is mounted beneath it. */
   readonly recursive?: true;
+  /** Mounted in it; see the plan's step `bind`. */
+  readonly volumes?: readonly Volume[];
 }
 
 /** A program beside the monitor that serves it by a socket; see the plan's step `helper`. */

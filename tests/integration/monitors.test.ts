@@ -23,7 +23,7 @@ import { launchOf, unikernel } from "../../src/mode/unikernel.ts";
 import { monitorDriver } from "../../src/monitor/index.ts";
 import { shareServerNeeds } from "../../src/monitor/share-server.ts";
 import { sandboxFile } from "../../src/spec/fixtures.ts";
-import { type HostPath, hostPath, untrustedPath } from "../../src/spec/paths.ts";
+import { type HostPath, hostPath, sandboxPath, untrustedPath } from "../../src/spec/paths.ts";
 import { type GuestBoot, type MonitorKind, type ShareKind, shareKinds } from "../../src/spec/values.ts";
 import { type LinuxKernel, type Purpose, initrdOf, linuxKernel } from "../support/linux.ts";
 import { requires } from "../support/requires.ts";
@@ -137,6 +137,9 @@ cat /mnt/ro/file; ls -l /mnt/ro | grep -c "link -> file"
 touch /mnt/ro/new 2>/dev/null || echo read-only share refused
 echo by the guest > /mnt/rw/new && mv /mnt/rw/new /mnt/rw/newer && mkdir /mnt/rw/d && rmdir /mnt/rw/d && echo share written
 cat /mnt/rw/secret 2>/dev/null || echo secret refused
+cat /mnt/rw/run/secret && echo no >> /mnt/rw/run/secret || echo read-only volume refused
+echo by the guest > /mnt/ro/vol/new && echo volume written
+touch /mnt/rw/run/here && echo volume has its place
 cd /mnt/rw
 for attempt in "ln -s newer s" "ln newer h" "chmod 600 newer" "chown 5:5 newer" "mkfifo f" "mknod n c 1 3" "touch -d @1 newer" "truncate -s 99 t" "df ." "ls -la" "rm -f s h f n t" sync
 do $attempt >/dev/null 2>&1; done
@@ -160,8 +163,12 @@ function materials(
   mkdirSync(at("tree"));
   writeFileSync(at("tree/file"), "in a directory\n");
   symlinkSync("file", at("tree/link"));
-  mkdirSync(at("data"));
-  chownSync(at("data"), user, user);
+  mkdirSync(at("data/run"), { recursive: true });
+  symlinkSync("/run", at("data/link"));
+  for (const name of ["data", "data/run"]) chownSync(at(name), user, user);
+  mkdirSync(at("volume"));
+  chownSync(at("volume"), user, user);
+  writeFileSync(at("token"), "of a volume\n");
   writeFileSync(at("data/secret"), "of the host's\n", { mode: 0o600 });
   return {
     kernel: hostPath(join(kernel, "vmlinuz")),
@@ -175,8 +182,34 @@ function materials(
 }
 
 const shares = (lab: Lab, kind: ShareKind): GuestBoot["shares"] => [
-  { kind, tag: "ro", path: hostPath(join(lab.root, "tree")), readonly: true },
-  { kind, tag: "rw", path: hostPath(join(lab.root, "data")), readonly: false },
+  {
+    kind,
+    tag: "ro",
+    path: hostPath(join(lab.root, "tree")),
+    readonly: true,
+    volumes: [
+      {
+        from: hostPath(join(lab.root, "volume")),
+        at: sandboxPath("/vol"),
+        readonly: false,
+        recursive: true,
+      },
+    ],
+  },
+  {
+    kind,
+    tag: "rw",
+    path: hostPath(join(lab.root, "data")),
+    readonly: false,
+    volumes: [
+      {
+        from: hostPath(join(lab.root, "token")),
+        at: sandboxPath("/link/secret"),
+        readonly: true,
+        recursive: false,
+      },
+    ],
+  },
 ];
 
 const lines = (text: string): string[] => text.split("\n").map((line) => line.trimEnd());
@@ -195,10 +228,18 @@ function assertShares(lab: Lab, said: readonly string[]): void {
     "read-only share refused",
     "share written",
     "secret refused",
+    "of a volume",
+    "read-only volume refused",
+    "volume written",
+    "volume has its place",
     "share exercised",
   ])
     assert.ok(said.includes(line), `${line}: ${said.join("\n")}`);
-  assert.equal(readFileSync(join(lab.root, "data/newer"), "utf8"), "by the guest\n");
+  for (const name of ["data/newer", "volume/new"])
+    assert.equal(readFileSync(join(lab.root, name), "utf8"), "by the guest\n");
+  // Its place is a file of the directory's own; the link to it is followed there, and what is mounted on it is not seen here.
+  assert.equal(readFileSync(join(lab.root, "data/run/secret"), "utf8"), "");
+  assert.equal(readFileSync(join(lab.root, "token"), "utf8"), "of a volume\n");
 }
 
 const options: Readonly<Record<ShareKind, string>> = {

@@ -6,7 +6,13 @@
 
 import { TripodError } from "../../spec/errors.ts";
 import { formatHosts, formatResolvConf } from "../../spec/resolv.ts";
-import type { GuestFile, InitrdPart, MonitorKind, Share } from "../../spec/values.ts";
+import {
+  type GuestFile,
+  type InitrdPart,
+  type MonitorKind,
+  type Share,
+  isReadonlyTree,
+} from "../../spec/values.ts";
 import { netmask4 } from "../boot-line.ts";
 import { bootLineOf, checkCarried } from "../carries.ts";
 import type { GuestDriver, GuestInput } from "../guest.ts";
@@ -34,7 +40,7 @@ export const linux: GuestDriver = {
   arches: ["amd64", "arm64"],
   roots: ["initrd", "disk", "virtiofs", "9p", "none"],
   fileSystems: ["ext4", "ext3", "ext2"],
-  carries: { args: true, env: true, ipv6: false, dns: true, nics: 1, disks: 8, user: true },
+  carries: { args: true, env: true, ipv6: false, dns: true, nics: 1, disks: 8, user: true, files: true },
   usualMemoryBytes: 256 * 1024 * 1024,
   maxBootLineBytes: 2047 - 8 * 48,
   boot: (input) => {
@@ -180,8 +186,7 @@ function etcOf({ net, hostname, files }: GuestInput): readonly GuestFile[] {
 }
 
 function sharesOf({ root }: GuestInput): readonly Share[] {
-  if (root.kind !== "9p" && root.kind !== "virtiofs") return [];
-  return [{ kind: root.kind, tag: shareTag, path: root.path, readonly: root.readonly }];
+  return root.kind === "9p" || root.kind === "virtiofs" ? [{ ...root, tag: shareTag }] : [];
 }
 
 /**
@@ -237,9 +242,9 @@ function rootWords({ root }: GuestInput): readonly string[] {
     case "disk":
       return ["root=/dev/vda", access(root.disk.readonly)];
     case "9p":
-      return [`root=${shareTag}`, access(root.readonly), "rootfstype=9p", `rootflags=${p9Options}`];
+      return [`root=${shareTag}`, access(isReadonlyTree(root)), "rootfstype=9p", `rootflags=${p9Options}`];
     case "virtiofs":
-      return [`root=${shareTag}`, access(root.readonly), "rootfstype=virtiofs"];
+      return [`root=${shareTag}`, access(isReadonlyTree(root)), "rootfstype=virtiofs"];
   }
 }
 

@@ -36,6 +36,9 @@ const inputOf = ({ roots, programs, config }: FactsOptions): ProbeInput => ({
   cniDirs: config.network.cniPluginDirs ?? standardCniDirs,
 });
 
+/** Where a program lies; undefined where it is missing. */
+export const pathOf = (found: Found): HostPath | undefined => ("path" in found ? found.path : undefined);
+
 /**
  * The facts, from `<lib>/facts.json` where that holds (under 2 ms, no process started), probed and cached otherwise (up to seconds). Throws
  * `setup-missing` on an unknown architecture and nothing else: what does not work is a fact.

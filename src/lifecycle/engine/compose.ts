@@ -1,10 +1,9 @@
 /** From an engine's bundle and a decision to what the pure functions of the unikernel mode are given. */
 
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
-import { posix } from "node:path";
+import { readFileSync } from "node:fs";
 import { guestDriver } from "../../guest/index.ts";
-import type { NodeFacts } from "../../host/facts/facts.ts";
+import { type NodeFacts, pathOf } from "../../host/facts/facts.ts";
 import { hostDns } from "../../host/resolver.ts";
 import type { ModeInput } from "../../mode/input.ts";
 import { mebibyte } from "../../monitor/monitor.ts";
@@ -12,14 +11,14 @@ import type { CreateRequest } from "../../spec/brain.ts";
 import type { EngineConfig } from "../../spec/engine-config.ts";
 import { TripodError } from "../../spec/errors.ts";
 import { present } from "../../spec/present.ts";
-import { hostPath } from "../../spec/paths.ts";
 import type { Credentials, Stdio } from "../../spec/plan.ts";
 import { type DnsConfig, parseResolvConf } from "../../spec/resolv.ts";
-import type { FittingVerdict, GuestFile, MonitorKind, Offer, SandboxFile } from "../../spec/values.ts";
+import type { FittingVerdict, MonitorKind, Offer, SandboxFile } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
 import { unikernelWorkload } from "../unikernel.ts";
 import type { Bundle } from "./bundle.ts";
 import { groundOf, limitsOf } from "./ground.ts";
+import { volumesOf } from "./volumes.ts";
 
 type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
@@ -82,9 +81,9 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
       env: config.process?.env ?? [],
       cwd: config.process?.cwd ?? "/",
       user: { uid: config.process?.user?.uid ?? 0, gid: config.process?.user?.gid ?? 0 },
-      files: boundFiles(config),
+      volumes: volumesOf(bundle),
       allowVaccel: context.config.accelerator.vaccel,
-      ...present({ init: context.programs.init }),
+      ...present({ init: context.programs.init, shareServer: pathOf(facts.others.virtiofsd) }),
     }),
   };
 
@@ -172,22 +171,6 @@ function stdioOf(config: EngineConfig, { console }: CreateRequest): Stdio {
     stdin: "engine",
     tee: false,
   };
-}
-
-/** Bytes of a file that an engine binds over the image's, as far as a guest is given it: configurations and secrets, not data. */
-const maxBoundBytes = 1 << 20;
-
-/** Files that the engine binds into the root (name servers, hosts, secrets), for guests whose root is made anew. */
-function boundFiles(config: EngineConfig): GuestFile[] {
-  return (config.mounts ?? []).flatMap(({ destination, source, options, type }) => {
-    const isBind =
-      type === "bind" || options?.some((option) => option === "bind" || option === "rbind") === true;
-    const at = posix.normalize(destination);
-    if (!isBind || !source?.startsWith("/") || !at.startsWith("/") || at.endsWith("/")) return [];
-    const stat = statSync(source, { throwIfNoEntry: false });
-    if (stat?.isFile() !== true || stat.size > maxBoundBytes) return [];
-    return [{ at, mode: stat.mode & 0o777, content: { path: hostPath(source), sizeBytes: stat.size } }];
-  });
 }
 
 const maxResolvBytes = 65_536;

@@ -170,7 +170,7 @@ function decisionOf(
     facts,
     wish,
     policy: context.config.policy,
-    supports: supportsOf(facts.monitors),
+    supports: supportsOf(facts.monitors, facts.others.virtiofsd),
     againstRoot,
   });
   return { decision, wish };

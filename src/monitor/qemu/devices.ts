@@ -1,7 +1,8 @@
 /** QEMU's words for one disk, network device or directory. */
 
 import { type SandboxPath, sandboxPath } from "../../spec/paths.ts";
-import type { BindNeed, Disk, Nic, Share } from "../../spec/values.ts";
+import { type BindNeed, type Disk, type Nic, type Share, isReadonlyTree } from "../../spec/values.ts";
+import { treeBind } from "../share-server.ts";
 import type { QemuGuest, QemuMachine } from "./machines.ts";
 
 type Bus = QemuMachine["bus"];
@@ -49,12 +50,7 @@ export function nicArguments(
 const sharePath = (index: number): SandboxPath => sandboxPath(`/share-${index}`);
 
 /** A directory that QEMU itself serves, in its private root. */
-export const shareBind = ({ path, readonly }: Share, index: number): BindNeed => ({
-  from: path,
-  at: sharePath(index),
-  recursive: true,
-  ...(readonly ? {} : { writable: true }),
-});
+export const shareBind = (share: Share, index: number): BindNeed => treeBind(share, sharePath(index));
 
 /**
  * A directory, by virtiofs from a server behind an fd, or by 9p from QEMU itself as the user that it is. `none`: the guest sees files with the owners and modes
@@ -62,7 +58,7 @@ export const shareBind = ({ path, readonly }: Share, index: number): BindNeed =>
  * file systems in it keeps its inodes apart.
  */
 export function shareArguments(
-  { tag, readonly }: Share,
+  share: Share,
   { index, at, bus }: { readonly index: number; readonly at: number | undefined; readonly bus: Bus },
 ): string[] {
   if (at !== undefined)
@@ -70,12 +66,12 @@ export function shareArguments(
       "-chardev",
       `socket,id=share${index},fd=${at}`,
       "-device",
-      `vhost-user-fs-${bus},chardev=share${index},tag=${value(tag)},queue-size=1024`,
+      `vhost-user-fs-${bus},chardev=share${index},tag=${value(share.tag)},queue-size=1024`,
     ];
   return [
     "-fsdev",
-    `local,id=share${index},path=${sharePath(index)},security_model=none,multidevs=remap,readonly=${readonly ? "on" : "off"}`,
+    `local,id=share${index},path=${sharePath(index)},security_model=none,multidevs=remap,readonly=${isReadonlyTree(share) ? "on" : "off"}`,
     "-device",
-    `virtio-9p-${bus},fsdev=share${index},mount_tag=${value(tag)}`,
+    `virtio-9p-${bus},fsdev=share${index},mount_tag=${value(share.tag)}`,
   ];
 }

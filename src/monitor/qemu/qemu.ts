@@ -9,7 +9,7 @@
 import { TripodError } from "../../spec/errors.ts";
 import { sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
-import type { Arch, GuestKind, Launch, Machine } from "../../spec/values.ts";
+import { type Arch, type GuestKind, type Launch, type Machine, isReadonlyTree } from "../../spec/values.ts";
 import { type MonitorDriver, type ProgramNeeds, type RenderInput, deviceNode, mebibyte } from "../monitor.ts";
 import { diskArguments, nicArguments, shareArguments, shareBind } from "./devices.ts";
 import { shareServer } from "../share-server.ts";
@@ -145,7 +145,7 @@ function render({ guest, boot, machine, program, needs: files, shareServer: serv
     helpers: shares.flatMap(({ share, at }) =>
       at === undefined ? [] : [shareServer(share, server, { at })],
     ),
-    ...(served.some(({ readonly }) => !readonly) ? { proc: true } : {}),
+    ...(served.every(isReadonlyTree) ? {} : { proc: true }),
     ...(served.length > 0 ? { openFiles: openFilesWithShares } : {}),
     // The guest's memory, which the servers of files map.
     ...(isShared ? { memoryFileBytes: machine.memoryBytes } : {}),
