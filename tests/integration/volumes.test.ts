@@ -16,6 +16,7 @@ import { test } from "node:test";
 import { linuxKernel } from "../support/linux.ts";
 import { requires } from "../support/requires.ts";
 import { makeRuntimeLab } from "../support/runtime.ts";
+import { runToEnd } from "../support/tripod.ts";
 
 const annotations = {
   "dev.tripod.mode": "unikernel",
@@ -38,8 +39,13 @@ test("a bundle's bind mounts are in the guest's root, in their order, with what 
   for (const name of ["data", "data/deep", "secrets"]) mkdirSync(at(name));
   writeFileSync(at("secrets/token"), "secret\n");
   writeFileSync(at("hosts"), "127.0.0.1 box\n");
+  // One that is there already: the launch then is the creation's, and does not wait for an engine to fill a new one.
+  const netns = `tripod-volumes-${process.pid}`;
+  await runToEnd("ip", ["netns", "add", netns]);
+  t.after(() => runToEnd("ip", ["netns", "delete", netns]));
   const bundle = lab.container("guest", {
     args: ["/init"],
+    linux: { namespaces: [{ type: "network", path: `/var/run/netns/${netns}` }] },
     config: {
       annotations,
       root: { path: "rootfs", readonly: true },
