@@ -153,6 +153,11 @@ export type Step =
   | { readonly do: "overlay"; readonly lowers: readonly HostPath[]; readonly at: StatePath }
   /** As `overlay`, by copying, for hosts without overlayfs. */
   | { readonly do: "copy"; readonly lowers: readonly HostPath[]; readonly at: StatePath }
+  /**
+   * Takes the file system that is mounted at `at` away from the host, in the mount namespace that the warden was started in, so that a guest can have its block
+   * device. Fails, and leaves all as it was, while somebody else holds it. Undo mounts it again.
+   */
+  | { readonly do: "unmount"; readonly at: HostPath }
   /** A private root for the monitor: an empty tmpfs of at most `sizeBytes`, made read-only before exec. */
   | { readonly do: "root"; readonly sizeBytes: number }
   /**

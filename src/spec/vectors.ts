@@ -80,6 +80,7 @@ export const plans = [
         at: statePath("rootfs"),
       },
       { do: "copy", lowers: [hostPath("/var/lib/tripod/layers/a")], at: statePath("rootfs") },
+      { do: "unmount", at: hostPath("/run/bundle/rootfs") },
       { do: "root", sizeBytes: 65_536 },
       {
         do: "bind",
@@ -266,6 +267,7 @@ export const stepKinds = {
   network: true,
   overlay: true,
   copy: true,
+  unmount: true,
   root: true,
   bind: true,
   mount: true,

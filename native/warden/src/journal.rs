@@ -5,6 +5,7 @@ use crate::error::{Context, Result};
 use crate::path::{CgroupPath, HostPath, StatePath};
 use crate::plan::{Nat, Network, OciRuntime};
 use crate::state_dir::{StateDir, read_limited, write_all};
+use crate::step::Mounted;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,6 +28,12 @@ pub enum Begun {
         at: StatePath,
     },
     Copy,
+    /// `mount`: what was mounted there.
+    Unmount {
+        at: HostPath,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mount: Option<Mounted>,
+    },
     Root,
     Bind,
     Mount,
@@ -64,7 +71,7 @@ impl Begun {
     /// disk before it begins: the others vanish with a crash of the machine as they do with ours.
     fn outlives_us(&self) -> bool {
         match self {
-            Begun::Cgroup { .. } | Begun::Network(_) | Begun::Oci { .. } => true,
+            Begun::Cgroup { .. } | Begun::Network(_) | Begun::Oci { .. } | Begun::Unmount { .. } => true,
             Begun::Tap { netns, .. } | Begun::Nat { netns, .. } => netns.is_some(),
             _ => false,
         }

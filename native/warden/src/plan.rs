@@ -360,6 +360,11 @@ pub struct Device {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unmount {
+    pub at: HostPath,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Open {
     pub name: String,
     pub path: HostPath,
@@ -482,6 +487,7 @@ pub enum Step {
     Network(Network),
     Overlay(Layers),
     Copy(Layers),
+    Unmount(Unmount),
     Root(Root),
     Bind(Bind),
     Mount(Mount),
@@ -506,6 +512,7 @@ impl Step {
             Step::Network(_) => "network",
             Step::Overlay(_) => "overlay",
             Step::Copy(_) => "copy",
+            Step::Unmount(_) => "unmount",
             Step::Root(_) => "root",
             Step::Bind(_) => "bind",
             Step::Mount(_) => "mount",

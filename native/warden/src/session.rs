@@ -62,6 +62,8 @@ pub struct Session {
     pub dir: StateDir,
     pub lib: PathBuf,
     pub host_netns: OwnedFd,
+    /// The mount namespace that we were started in.
+    pub host_mounts: OwnedFd,
     pub cgroup: Option<Cgroup>,
     pub network: Option<Network>,
     pub stage: Option<Stage>,
@@ -84,14 +86,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with nothing in it: the state directory as found, in the network namespace that the process is in now.
+    /// A session with nothing in it: the state directory as found, in the namespaces that the process is in now.
     pub fn open(dir: StateDir, lib: PathBuf) -> Result<Session> {
+        let host_mounts = std::fs::File::open("/proc/self/ns/mnt")
+            .map_err(|e| Error::system("cannot open /proc/self/ns/mnt", e))?;
         let host_netns = std::fs::File::open("/proc/self/ns/net")
             .map_err(|e| Error::system("cannot open /proc/self/ns/net", e))?;
         Ok(Session {
             dir,
             lib,
             host_netns: host_netns.into(),
+            host_mounts: host_mounts.into(),
             cgroup: None,
             network: None,
             stage: None,

@@ -123,6 +123,8 @@ fn start(options: &Options) -> Result<Server> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::become_subreaper().or_system(|| "cannot become the reaper of orphans")?;
     // Mounts of ours die with us and never reach the host; the host's still reach us (a layer store mounted later).
+    let host_mounts =
+        std::fs::File::open("/proc/self/ns/mnt").or_system(|| "cannot open /proc/self/ns/mnt")?;
     sys::unshare(libc::CLONE_NEWNS).or_system(|| "cannot make a mount namespace")?;
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", slave).or_system(|| "cannot make the mounts our own")?;
@@ -133,6 +135,7 @@ fn start(options: &Options) -> Result<Server> {
     let journal = Journal::create(&dir)?;
     let mut session = Session::open(dir, options.lib.clone())?;
     session.console = console;
+    session.host_mounts = host_mounts.into();
     let mut server = Server {
         session,
         journal,

@@ -5,6 +5,7 @@ use super::root::PrivateRoot;
 use super::{clone_flag, exec};
 use crate::error::{Context, Error, Result};
 use crate::plan::NamespaceKind;
+use crate::step::forget_mount;
 use crate::sys;
 use rustix::mount::MountPropagationFlags;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -79,6 +80,7 @@ impl Child {
                 }
             }
             Order::Protect { at } => self.root()?.protect(&at),
+            Order::Forget { at } => forget_mount(&at.try_into().map_err(Error::step)?),
             Order::Mount { step } => self.root()?.mount(&step),
             Order::Node { at, kind, device } => self.root()?.make_node(&at, kind, device),
             Order::Ready { spawn } => {

@@ -39,6 +39,10 @@ pub enum Order {
     Protect {
         at: String,
     },
+    /// Take a mount of the host's out of this namespace, before the private root is the only one.
+    Forget {
+        at: String,
+    },
     Mount {
         step: Mount,
     },

@@ -16,10 +16,12 @@ mod overlay;
 mod root;
 mod spawn;
 mod tap;
+mod unmount;
 
 pub use hook::{kept_in as hooks_kept_in, run_after as run_hook_after, run_kept as run_kept_hooks};
 pub use oci::{Verb as OciVerb, command as oci_command};
 pub use spawn::make_terminal;
+pub use unmount::{Mounted, forget as forget_mount};
 
 use crate::error::Result;
 use crate::journal::Begun;
@@ -27,7 +29,7 @@ use crate::plan::Step;
 use crate::session::Session;
 
 /// What the journal keeps of a step that is about to begin.
-pub fn begun(step: &Step, session: &Session) -> Begun {
+pub fn begun(step: &Step, session: &mut Session) -> Begun {
     match step {
         Step::Directory(_) => Begun::Directory,
         Step::File(_) => Begun::File,
@@ -39,6 +41,10 @@ pub fn begun(step: &Step, session: &Session) -> Begun {
         Step::Network(step) => Begun::Network(step.clone()),
         Step::Overlay(step) => Begun::Overlay { at: step.at.clone() },
         Step::Copy(_) => Begun::Copy,
+        Step::Unmount(step) => Begun::Unmount {
+            at: step.at.clone(),
+            mount: unmount::mounted(step, session),
+        },
         Step::Root(_) => Begun::Root,
         Step::Bind(_) => Begun::Bind,
         Step::Mount(_) => Begun::Mount,
@@ -79,6 +85,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
         Step::Network(step) => network::execute(step, session),
         Step::Overlay(step) => overlay::execute(step, session),
         Step::Copy(step) => copy::execute(step, session),
+        Step::Unmount(step) => unmount::execute(step, session),
         Step::Root(step) => root::create(step, session),
         Step::Bind(step) => root::bind(step, session),
         Step::Mount(step) => root::mount(step, session),
@@ -103,6 +110,7 @@ pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
         Begun::Network(step) => network::undo(step, session),
         Begun::Overlay { at } => overlay::undo(at, session),
         Begun::Copy => copy::undo(session),
+        Begun::Unmount { at, mount } => unmount::undo(at, mount.as_ref(), session),
         Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
         Begun::Tap {
             redirect,
