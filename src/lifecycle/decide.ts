@@ -8,6 +8,7 @@ import type { Offers } from "../image/offers.ts";
 import type { Store } from "../image/store.ts";
 import { supportsOf } from "../monitor/index.ts";
 import { select } from "../select/select.ts";
+import { present } from "../spec/present.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
 import type { Decision, Offer, Wish } from "../spec/values.ts";
 import type { Context } from "./context.ts";
@@ -50,15 +51,22 @@ export async function decide(
     wish: options.wish,
     policy: context.config.policy,
     supports: supportsOf(facts.monitors, facts.others.virtiofsd),
-    againstRoot,
+    againstRoot: (offer, features) => againstRoot(offer, features),
   });
   options.stages?.end("decide");
   return { offers, facts, decision };
 }
 
-/** Whether the guest can have its root where the image says, by this monitor. Whatever lies in our store is no disk of its own. */
-export function againstRoot(offer: UnikernelOffer, { shares }: MonitorFeatures): string | undefined {
+/**
+ * Whether the guest can have its root where the image says, by this monitor. `snapshot`: the file system of the disk of its own that the image's root lies on;
+ * whatever lies in our store is none.
+ */
+export function againstRoot(
+  offer: UnikernelOffer,
+  { shares }: MonitorFeatures,
+  snapshot?: string,
+): string | undefined {
   const guest = guestDriver(offer.guest);
-  const choice = guest === undefined ? undefined : rootOf({ offer, guest, shares });
+  const choice = guest === undefined ? undefined : rootOf({ offer, guest, shares, ...present({ snapshot }) });
   return choice !== undefined && "because" in choice ? choice.because : undefined;
 }

@@ -100,16 +100,24 @@ test("a root file system that stands already is used where it stands", async (t)
     disk: { name: "rootfs", path: `${rootfs}/root.img`, readonly: true },
   });
   assert.equal(workload.tree, undefined);
-  const snapshot = { device: hostPath("/dev/mapper/snap"), fileSystem: "ext4" };
-  const { root } = await unikernelWorkload({
+  const snapshot = {
+    device: hostPath("/dev/mapper/snap"),
+    fileSystem: "ext4",
+    readonly: false,
+    at: rootfs,
+    stateDir: hostPath("/run/a"),
+  };
+  const { root, kernel, taken } = await unikernelWorkload({
     ...source,
     offer: { ...plainOffer, guest: "linux", mountRootfs: true },
     snapshot,
   });
   assert.deepEqual(root, {
     kind: "disk",
-    disk: { name: "rootfs", path: "/dev/mapper/snap", readonly: true },
+    disk: { name: "rootfs", path: "/dev/mapper/snap", readonly: true, device: true },
   });
+  assert.equal(kernel, "/run/a/kernel");
+  assert.deepEqual(taken, { at: rootfs, copies: [{ from: `${rootfs}/kernel`, at: "kernel" }] });
 });
 
 test("what the image names must be there, and be what it should be", async (t) => {

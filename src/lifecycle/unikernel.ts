@@ -6,6 +6,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { guestDriver } from "../guest/index.ts";
 import { rootOf } from "../guest/root.ts";
+import type { DeviceMount } from "../host/mounts.ts";
 import { findNeeds } from "../host/program-needs.ts";
 import { type KernelFacts, checkKernel, inspectKernel } from "../image/elf.ts";
 import { findFile } from "../image/find-file.ts";
@@ -16,7 +17,7 @@ import { monitorDriver, sharesBy } from "../monitor/index.ts";
 import type { MonitorDriver } from "../monitor/monitor.ts";
 import { shareServerNeeds } from "../monitor/share-server.ts";
 import { TripodError } from "../spec/errors.ts";
-import { type HostPath, type UntrustedPath, hostPath, untrustedPath } from "../spec/paths.ts";
+import { type HostPath, type UntrustedPath, hostPath, statePath, untrustedPath } from "../spec/paths.ts";
 import { present } from "../spec/present.ts";
 import { resolveUser } from "../spec/users.ts";
 import type { Arch, Disk, GuestRoot, HostFile, Machine, MonitorKind, Offer } from "../spec/values.ts";
@@ -42,8 +43,8 @@ export interface UnikernelSource {
   readonly makeTree?: "overlay" | "copy";
   /** The guest must not write to its root. */
   readonly readonlyRoot?: boolean;
-  /** The block device that the whole root file system lies on, where it is this sandbox's alone, with its file system. */
-  readonly snapshot?: { readonly device: HostPath; readonly fileSystem: string };
+  /** The block device that the whole root file system lies on, where it is this sandbox's alone. */
+  readonly snapshot?: Snapshot;
   /** Block devices of the host that the guest mounts besides; names of at most 9 bytes, which become serial numbers. */
   readonly mounts?: readonly { readonly disk: Disk; readonly at: string }[];
   readonly args: readonly string[];
@@ -62,9 +63,18 @@ export interface UnikernelSource {
   readonly allowVaccel: boolean;
 }
 
+/** A root file system that is mounted at a place of the host from a block device of its own. */
+export interface Snapshot extends DeviceMount {
+  readonly at: HostPath;
+  /** The sandbox's state directory, where what the monitor needs of it is copied to. */
+  readonly stateDir: HostPath;
+}
+
 /** Serial number of a disk that the image brings besides its root, as urunc names it. */
 const extraDisk = "annot_vol";
 const rootDisk = "rootfs";
+/** The kernel of an image whose file system is taken from the host. */
+const kernelCopy = statePath("kernel");
 
 /**
  * Composes. Throws `no-fit` for a root that guest and monitor cannot have, `kernel-invalid` for files that are not there or not what they should be,
@@ -75,13 +85,14 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
   const { offer, monitor, program, lowers, subject } = source;
   const driver = monitorDriver(monitor, program);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
-  const { kernel, facts } = kernelOf(source);
+  const { kernel: ownKernel, facts } = kernelOf(source);
   if (driver.opensKernel === "path") {
-    refuseUnreadable(kernel, `${offer.kernel} of ${subject}`, monitor);
+    refuseUnreadable(ownKernel, `${offer.kernel} of ${subject}`, monitor);
     if (offer.initrd !== undefined)
       refuseUnreadable(fileOfImage(lowers, offer.initrd, subject), `${offer.initrd} of ${subject}`, monitor);
   }
-  const { root: plainRoot, mounts, usesTree } = storageOf(source, driver);
+  const { root: plainRoot, mounts, usesTree, taken } = storageOf(source, driver);
+  const kernel = taken === undefined ? ownKernel : hostPath(`${taken.stateDir}/${kernelCopy}`);
   const { root, files } = withVolumes(plainRoot, source.volumes ?? [], offer.guest);
   const vaccel = vaccelOf(source, driver);
   return {
@@ -108,6 +119,8 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
       shareServer: await shareServerOf(root, source),
       init: source.init === undefined ? undefined : hostFile(source.init),
       vsock: vaccel,
+      taken:
+        taken === undefined ? undefined : { at: taken.at, copies: [{ from: ownKernel, at: kernelCopy }] },
       tree:
         usesTree && source.makeTree !== undefined
           ? { lowers, overlay: source.makeTree === "overlay" }
@@ -180,10 +193,14 @@ interface Storage {
   readonly mounts: readonly { readonly disk: Disk; readonly at: string }[];
   /** Whether any of it lies in the sandbox's own tree. */
   readonly usesTree: boolean;
+  /** Where the root is the device that the root file system lies on. */
+  readonly taken?: Snapshot;
 }
 
 function storageOf(source: UnikernelSource, { features }: MonitorDriver): Storage {
-  const { offer, lowers, subject, snapshot } = source;
+  const { offer, lowers, subject } = source;
+  // A disk in the root file system would go with it.
+  const snapshot = offer.disk === undefined ? source.snapshot : undefined;
   const guest = guestDriver(offer.guest);
   if (guest === undefined)
     throw new TripodError("no-fit", `Tripod cannot describe ${offer.guest} guests yet`);
@@ -210,16 +227,28 @@ function storageOf(source: UnikernelSource, { features }: MonitorDriver): Storag
       case "virtiofs":
         return { kind: choice.kind, path: source.tree, readonly };
       case "disk": {
-        const path =
-          choice.disk === "snapshot" && snapshot !== undefined
-            ? snapshot.device
-            : inTree(source, image?.path ?? untrustedPath(""));
+        if (choice.disk === "snapshot" && snapshot !== undefined)
+          return {
+            kind: "disk",
+            disk: {
+              name: rootDisk,
+              path: snapshot.device,
+              readonly: readonly || snapshot.readonly,
+              device: true,
+            },
+          };
+        const path = inTree(source, image?.path ?? untrustedPath(""));
         return { kind: "disk", disk: { name: rootDisk, path, readonly } };
       }
     }
   })();
   const isShared = root.kind === "9p" || root.kind === "virtiofs";
-  return { root, mounts: extra, usesTree: isShared || choice.disk === "image" || extra.length > 0 };
+  return {
+    root,
+    mounts: extra,
+    usesTree: isShared || choice.disk === "image" || extra.length > 0,
+    ...(choice.disk === "snapshot" && snapshot !== undefined ? { taken: snapshot } : {}),
+  };
 }
 
 /** A file of the root file system as it lies in the sandbox's own tree, where writing to it changes no layer. Throws `kernel-invalid`. */

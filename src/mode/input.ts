@@ -1,7 +1,7 @@
 /** What both pure functions of a mode, `prepare` and `launch`, are given: all that was decided and found before anything is done. */
 
 import type { OciConfig } from "../spec/runtime.ts";
-import type { CgroupPath, HostPath } from "../spec/paths.ts";
+import type { CgroupPath, HostPath, StatePath } from "../spec/paths.ts";
 import type { Plan, Stdio } from "../spec/plan.ts";
 import type { NetFacts } from "../spec/protocol.ts";
 import type { DnsConfig } from "../spec/resolv.ts";
@@ -117,6 +117,11 @@ export interface UnikernelWorkload {
   readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
   /** The image's layers (topmost first) as one tree that the guest may write, where it is needed: at `rootfs` in the state directory. */
   readonly tree?: { readonly lowers: readonly HostPath[]; readonly overlay: boolean };
+  /** A mount of the host whose block device becomes a disk of the guest, and what is copied of it before it is taken away. */
+  readonly taken?: {
+    readonly at: HostPath;
+    readonly copies: readonly { readonly from: HostPath; readonly at: StatePath }[];
+  };
   /** Names of the network devices that the kernel (or else the offer) declares. */
   readonly netDevices: readonly string[];
   /** The same of block devices. */

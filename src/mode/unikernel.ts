@@ -74,7 +74,7 @@ export function launchOf(
     needs: workload.needs,
     ...(workload.shareServer === undefined ? {} : { shareServer: workload.shareServer }),
   });
-  const before = [...rootFileSteps(boot), ...steps];
+  const before = [...rootFileSteps(boot), ...steps, ...takeSteps(workload)];
   const all = [...before, ...launchSteps(input, workload, { boot, launch, net })];
   return { plan: planOf(input, guarded(all, workload.resolved ?? new Set())), launch };
 }
@@ -101,6 +101,15 @@ function guarded(steps: readonly Step[], resolved: ReadonlySet<HostPath>): Step[
     }
   });
 }
+
+/** The mount stays until hooks, which may look at it, have run in the ground. */
+const takeSteps = ({ taken }: UnikernelWorkload): Step[] =>
+  taken === undefined
+    ? []
+    : [
+        ...taken.copies.map(({ from, at }): Step => ({ do: "concat", at, parts: [{ from }], mode: 0o444 })),
+        { do: "unmount", at: taken.at },
+      ];
 
 function driverOf({ monitor, program, offer }: UnikernelWorkload): MonitorDriver {
   const driver = monitorDriver(monitor, program);
@@ -336,16 +345,20 @@ function credentialsOf({ sandbox }: ModeInput): Credentials {
   return credentials;
 }
 
-type Limited = Pick<Launch, "opens" | "binds" | "scratchBytes" | "openFiles" | "memoryFileBytes">;
+type Limited = Pick<Launch, "opens" | "binds" | "scratchBytes" | "openFiles" | "memoryFileBytes"> &
+  Partial<Pick<Launch, "devices">>;
 
 /** All of them lower what is inherited, so none needs a privilege. */
 function rlimits(
-  { opens, binds, scratchBytes, openFiles = 256, memoryFileBytes = 0 }: Limited,
+  { opens, binds, devices = [], scratchBytes, openFiles = 256, memoryFileBytes = 0 }: Limited,
   /** A stream that an engine hands us may be a file: output to it would be lost at once, or end the monitor. */
   hasForeignStreams: boolean,
 ): Rlimit[] {
   const writesFiles =
-    hasForeignStreams || scratchBytes > 0 || opens.some(({ write }) => write) || binds.some(isWritten);
+    hasForeignStreams ||
+    scratchBytes > 0 ||
+    opens.some(({ write }) => write) ||
+    [...binds, ...devices].some(isWritten);
   return [
     { type: "core", soft: 0, hard: 0 },
     { type: "nofile", soft: openFiles, hard: openFiles },

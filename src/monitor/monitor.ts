@@ -1,8 +1,8 @@
 /** What a monitor driver is: its features, what its program needs on disk, and a pure rendering of a described guest to a `Launch`. */
 
-import { type HostPath, hostPath, sandboxPath } from "../spec/paths.ts";
+import { type HostPath, type SandboxPath, hostPath, sandboxPath } from "../spec/paths.ts";
 import type { MonitorFeatures } from "../spec/support.ts";
-import type { Arch, BindNeed, GuestKind, Launch, Machine, MonitorBoot } from "../spec/values.ts";
+import type { Arch, BindNeed, Disk, GuestKind, Launch, Machine, MonitorBoot } from "../spec/values.ts";
 
 export interface RenderInput {
   readonly guest: GuestKind;
@@ -45,5 +45,20 @@ export interface MonitorDriver {
 
 /** A device node at its own place. */
 export const deviceNode = (path: string): BindNeed => ({ from: hostPath(path), at: sandboxPath(path) });
+
+/** Disks that a monitor opens by path: a file is bound, a block device is a node of its own. */
+export function disksByPath(
+  disks: readonly Disk[],
+  pathOf: (index: number) => SandboxPath,
+): { readonly files: readonly BindNeed[]; readonly devices: readonly BindNeed[] } {
+  const needs = disks.map(({ path, readonly, device }, index) => ({
+    isDevice: device === true,
+    need: { from: path, at: pathOf(index), ...(readonly ? {} : { writable: true as const }) },
+  }));
+  return {
+    files: needs.flatMap(({ isDevice, need }) => (isDevice ? [] : [need])),
+    devices: needs.flatMap(({ isDevice, need }) => (isDevice ? [need] : [])),
+  };
+}
 
 export const mebibyte = 1024 * 1024;

@@ -159,6 +159,8 @@ export interface Disk {
   readonly path: HostPath;
   readonly readonly: boolean;
   readonly sectorBytes?: number;
+  /** It is a block device; absent: a file. */
+  readonly device?: true;
 }
 
 export const shareKinds = ["9p", "virtiofs"] as const;

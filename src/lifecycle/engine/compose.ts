@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { guestDriver } from "../../guest/index.ts";
 import { type NodeFacts, pathOf } from "../../host/facts/facts.ts";
+import { deviceMountOf } from "../../host/mounts.ts";
 import { hostDns } from "../../host/resolver.ts";
 import type { ModeInput } from "../../mode/input.ts";
 import { mebibyte } from "../../monitor/monitor.ts";
@@ -46,6 +47,7 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
   const monitor = chosen.by as MonitorKind;
   const program = facts.monitors[monitor];
   if ("missing" in program) throw new TripodError("monitor-missing", `${monitor}: ${program.missing}`);
+  const mount = deviceMountOf(rootfs);
   const hostname = config.hostname || request.id.slice(0, 12);
   // It goes into boot lines, where a blank ends it.
   if (!/^[!-~]+$/.test(hostname))
@@ -82,6 +84,7 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
       cwd: config.process?.cwd ?? "/",
       user: { uid: config.process?.user?.uid ?? 0, gid: config.process?.user?.gid ?? 0 },
       volumes: volumesOf(bundle),
+      ...(mount === undefined ? {} : { snapshot: { ...mount, at: rootfs, stateDir: request.stateDir } }),
       allowVaccel: context.config.accelerator.vaccel,
       ...present({ init: context.programs.init, shareServer: pathOf(facts.others.virtiofsd) }),
     }),

@@ -5,6 +5,7 @@
 
 import type { Duplex } from "node:stream";
 import { type NodeFacts, cachedFacts, gatherFacts } from "../../host/facts/facts.ts";
+import { deviceMountOf } from "../../host/mounts.ts";
 import { WardenConnection } from "../../host/warden.ts";
 import { launch, prepare } from "../../mode/index.ts";
 import type { LaunchPlan, ModeInput } from "../../mode/input.ts";
@@ -163,6 +164,7 @@ function decisionOf(
       hint: "look at its annotations and its /urunc.json",
     });
   const wish = wishOf(bundle);
+  const snapshot = bundle.rootfs === undefined ? undefined : deviceMountOf(bundle.rootfs);
   const decision = select({
     image: imageNameOf(bundle),
     digests: [],
@@ -171,7 +173,7 @@ function decisionOf(
     wish,
     policy: context.config.policy,
     supports: supportsOf(facts.monitors, facts.others.virtiofsd),
-    againstRoot,
+    againstRoot: (offer, features) => againstRoot(offer, features, snapshot?.fileSystem),
   });
   return { decision, wish };
 }

@@ -9,7 +9,7 @@ import { TripodError } from "../../spec/errors.ts";
 import { type SandboxPath, sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
 import type { Disk, Launch, Machine, Nic, Share } from "../../spec/values.ts";
-import { type MonitorDriver, type RenderInput, deviceNode, mebibyte } from "../monitor.ts";
+import { type MonitorDriver, type RenderInput, deviceNode, disksByPath, mebibyte } from "../monitor.ts";
 import { shareServer } from "../share-server.ts";
 import { cloudHypervisorSeccomp } from "./seccomp.ts";
 
@@ -40,6 +40,7 @@ export const cloudHypervisor: MonitorDriver = {
 function render({ boot, machine, program, needs, shareServer: server }: RenderInput): Launch {
   check(boot, machine);
   const { initrd } = boot;
+  const disks = disksByPath(boot.disks, diskPath);
   const shared = boot.shares.length > 0;
   const taps = boot.nics.map((nic, index) => ({ nic, at: 3 + index }));
   return {
@@ -75,13 +76,9 @@ function render({ boot, machine, program, needs, shareServer: server }: RenderIn
       ...needs,
       { from: boot.kernel, at: sandboxPath("/kernel") },
       ...(initrd === undefined ? [] : [{ from: initrd, at: sandboxPath("/initrd") }]),
-      ...boot.disks.map(({ path, readonly }, index) => ({
-        from: path,
-        at: diskPath(index),
-        ...(readonly ? {} : { writable: true as const }),
-      })),
+      ...disks.files,
     ],
-    devices: [deviceNode("/dev/kvm"), deviceNode("/dev/urandom")],
+    devices: [deviceNode("/dev/kvm"), deviceNode("/dev/urandom"), ...disks.devices],
     files: [],
     helpers: boot.shares.map((share, index) => shareServer(share, server, { path: socketPath(index) })),
     // The guest's memory, which the servers of files map.

@@ -11,7 +11,7 @@ import { TripodError } from "../../spec/errors.ts";
 import { type SandboxPath, sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
 import type { Disk, Launch, Machine } from "../../spec/values.ts";
-import { type MonitorDriver, type RenderInput, deviceNode, mebibyte } from "../monitor.ts";
+import { type MonitorDriver, type RenderInput, deviceNode, disksByPath, mebibyte } from "../monitor.ts";
 import { firecrackerSeccomp } from "./seccomp.ts";
 
 /** Firecracker's own bounds. */
@@ -57,6 +57,7 @@ export const firecracker: MonitorDriver = {
 function render({ boot, machine, program, needs }: RenderInput): Launch {
   check(boot, machine);
   const { initrd } = boot;
+  const disks = disksByPath(boot.disks, diskPath);
   return {
     program,
     // Its log goes to stdout, among the guest's lines: of its own it says only what is wrong.
@@ -68,13 +69,13 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
       ...needs,
       { from: boot.kernel, at: sandboxPath("/kernel") },
       ...(initrd === undefined ? [] : [{ from: initrd, at: sandboxPath("/initrd") }]),
-      ...boot.disks.map(({ path, readonly }, index) => ({
-        from: path,
-        at: diskPath(index),
-        ...(readonly ? {} : { writable: true as const }),
-      })),
+      ...disks.files,
     ],
-    devices: [deviceNode("/dev/kvm"), ...(boot.nics.length > 0 ? [deviceNode("/dev/net/tun")] : [])],
+    devices: [
+      deviceNode("/dev/kvm"),
+      ...(boot.nics.length > 0 ? [deviceNode("/dev/net/tun")] : []),
+      ...disks.devices,
+    ],
     files: [
       { at: configPath, content: Buffer.from(JSON.stringify(config(boot, machine))).toString("base64") },
     ],
