@@ -47,9 +47,11 @@ function raise(error: WardenError, doing: string): TripodError {
       return new TripodError(
         "step-failed",
         text,
-        error.step === "oci"
-          ? { hint: "look at the image and at what was asked for: the OCI runtime refused one of them" }
-          : {},
+        error.step === "hook"
+          ? { hint: "look at what the hook says, and at the engine that asks for it" }
+          : error.step === "oci"
+            ? { hint: "look at the image and at what was asked for: the OCI runtime refused one of them" }
+            : {},
       );
     default:
       return new TripodError("bug", text);

@@ -96,6 +96,10 @@ test("what an entry offers follows from its platform and its metadata", () => {
       "container amd64",
     ],
     [source("linux/amd64", { manifest: { ...own("spt"), "dev.tripod.mode": "microvm" } }), /microVM/],
+    [
+      source("linux/amd64", { labels: urunc("mirage", "spt", { "com.urunc.unikernel.binary": "" }) }),
+      /lacks com\.urunc\.unikernel\.binary$/,
+    ],
     [source("linux/amd64", { labels: urunc("windows", "spt") }), /unikernel type "windows"/],
     [source("linux/amd64", { labels: urunc("linux", "hedge") }), /monitor "hedge"/],
     [

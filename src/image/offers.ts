@@ -5,7 +5,7 @@
  */
 
 import { guestDriver } from "../guest/index.ts";
-import { type UruncMetadata, readOwn, readUrunc, readVaccel } from "../spec/annotations.ts";
+import { type UruncMetadata, readOwn, missingUrunc, readUrunc, readVaccel } from "../spec/annotations.ts";
 import {
   type Annotations,
   type Descriptor,
@@ -125,6 +125,11 @@ function readOffer(source: OfferSource, runtime: Annotations): Offer | string {
     if (urunc === undefined) continue;
     const offer = uruncOffer(base, urunc);
     return typeof offer === "string" ? offer : withRuntime(offer, runtime);
+  }
+  // Never a container for want of a word: whoever wrote some of it meant a unikernel.
+  for (const { annotations, name } of places) {
+    const missing = missingUrunc(annotations);
+    if (missing !== undefined) return `urunc's metadata in its ${name} lacks ${missing}`;
   }
   return kraftOffer(base, source, os) ?? plainOffer(base, os);
 }

@@ -243,6 +243,13 @@ export function readVaccel(runtime: Annotations): VaccelMetadata | undefined {
   return { port, ...(directory === undefined ? {} : { socketDir: hostPath(directory) }) };
 }
 
+/** The keys that make a unikernel of urunc's, as far as they are missing beside others of them; undefined when all or none are there. */
+export function missingUrunc(source: Annotations): string | undefined {
+  const keys = ["unikernelType", "hypervisor", "binary"].map((suffix) => uruncPrefix + suffix);
+  const missing = keys.filter((key) => !(Object.hasOwn(source, key) && source[key]));
+  return missing.length === 0 || missing.length === keys.length ? undefined : missing.join(" and ");
+}
+
 function isEncoded(type: string, hypervisor: string, kind: UruncSourceKind): boolean {
   if (uruncTypes.includes(type) || uruncHypervisors.includes(hypervisor)) return false;
   const decodedType = decodeBase64(type);

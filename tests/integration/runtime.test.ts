@@ -258,3 +258,42 @@ const pick = (value: unknown, key: string): unknown =>
   typeof value === "object" && value !== null
     ? Object.entries(value).find(([name]) => name === key)?.[1]
     : undefined;
+
+test("a mark that a container left, or that is damaged, does not take a unikernel away", async (t) => {
+  const lab = makeRuntimeLab(t);
+  const missing = lab.container("missing", { args: ["/nonexist"] });
+  const unikernel = lab.unikernel("unikernel");
+  assert.notEqual((await lab.run(["create", "--bundle", missing, "box"])).code, 0);
+  for (const mark of [undefined, "", "{}", "garbage"]) {
+    if (mark !== undefined) writeFileSync(join(lab.root, ".box.tripod"), mark);
+    await lab.ok(["create", "--bundle", unikernel, "box"]);
+    await lab.ok(["start", "box"]);
+    assert.match(await lab.ok(["state", "box"]), /"status": "running"/);
+    assert.equal((await lab.ok(["list", "--quiet"])).trim(), "box");
+    await lab.ok(["delete", "--force", "box"]);
+  }
+  assert.deepEqual(
+    readdirSync(lab.root).filter((name) => name.includes("box")),
+    [],
+  );
+});
+
+test("restore by the id of a sandbox that lives is refused and changes nothing", async (t) => {
+  const lab = makeRuntimeLab(t);
+  await lab.ok(["create", "--bundle", lab.unikernel("unikernel"), "box"]);
+  await lab.ok(["start", "box"]);
+  const restored = await lab.run(["restore", "--bundle", lab.container("other"), "box"]);
+  assert.notEqual(restored.code, 0);
+  assert.match(restored.logged.at(-1)?.msg ?? "", /exists/);
+  assert.match(await lab.ok(["state", "box"]), /"status": "running"/);
+  await lab.ok(["delete", "--force", "box"]);
+});
+
+test("a container may have more memory than the machine, as by runc", async (t) => {
+  const lab = makeRuntimeLab(t);
+  const bundle = lab.container("much", {
+    args: ["/bin/busybox", "true"],
+    linux: { resources: { memory: { limit: 2 ** 46 } } },
+  });
+  assert.equal((await lab.run(["run", "--bundle", bundle, "box"])).code, 0);
+});

@@ -15,6 +15,15 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
     after_name.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// Whether a process is there and runs: one that has ended and waits for its parent does not.
+pub fn lives(name: &ProcessName) -> bool {
+    let has_ended = std::fs::read_to_string(format!("/proc/{}/stat", name.pid))
+        .ok()
+        .and_then(|stat| Some(stat[stat.rfind(')')? + 1..].trim_start().starts_with(['Z', 'X'])))
+        .unwrap_or(true);
+    !has_ended && start_ticks(name.pid) == Some(name.start_ticks)
+}
+
 pub fn name_of(pid: i32) -> ProcessName {
     ProcessName {
         pid,

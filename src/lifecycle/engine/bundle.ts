@@ -88,7 +88,7 @@ const spoken = (annotations: Annotations): Annotations =>
  */
 export function offersOfBundle({ dir, config, rootfs }: Bundle, arch: Arch): Offers {
   const annotations = spoken(config.annotations ?? {});
-  const isSaid = Object.keys(annotations).length > 0;
+  const isSaid = annotations["dev.tripod.mode"] !== undefined;
   const uruncJson = rootfs === undefined || isSaid ? undefined : readUruncJson([rootfs], "the bundle's root");
   return readOffers(
     [

@@ -16,7 +16,7 @@ import { uruncPrefix } from "../../spec/annotations.ts";
 import { type BrainLine, type CreateRequest, decodeCreateRequest } from "../../spec/brain.ts";
 import { TripodError } from "../../spec/errors.ts";
 import type { Plan } from "../../spec/plan.ts";
-import type { Decision, FittingVerdict, SandboxFile, Wish } from "../../spec/values.ts";
+import type { Decision, FittingVerdict, SandboxFile, Offer, Wish } from "../../spec/values.ts";
 import { monitorKinds } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
 import { againstRoot } from "../decide.ts";
@@ -41,10 +41,21 @@ export async function converse(stream: Duplex, context: Context): Promise<void> 
 /** Engines print it in one line of their own. What a bundle says may have a megabyte. */
 const maxMessage = 1000;
 
+/** A remedy as an engine's user can take it: flags of `tripod run` are not theirs. */
+function engineHint(hint: string): string | undefined {
+  if (hint.includes("policy.allow_emulation"))
+    return "policy.allow_emulation = true in the configuration, or name the monitor with the run: the annotation com.urunc.unikernel.hypervisor";
+  return /--(mode|monitor|memory|network)\b|(^|\s)-[mve]\s|\btripod (run|check|explain|images)\b/.test(hint)
+    ? undefined
+    : hint;
+}
+
 function toldOf(error: unknown): { readonly message: string; readonly hint?: string } {
   if (error instanceof TripodError) {
     const { message, hint } = error;
-    return { message: message.length > maxMessage ? `${message.slice(0, maxMessage)}…` : message, hint };
+    const told = message.length > maxMessage ? `${message.slice(0, maxMessage)}…` : message;
+    const remedy = engineHint(hint);
+    return { message: told, ...(remedy === undefined ? {} : { hint: remedy }) };
   }
   return {
     message: `unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
@@ -163,7 +174,7 @@ function decisionOf(
     throw new TripodError("no-fit", `the bundle ${bundle.dir}: ${why.because}`, {
       hint: "look at its annotations and its /urunc.json",
     });
-  const wish = wishOf(bundle);
+  const wish = wishOf(bundle, offers);
   const snapshot = bundle.rootfs === undefined ? undefined : deviceMountOf(bundle.rootfs);
   const decision = select({
     image: imageNameOf(bundle),
@@ -179,7 +190,7 @@ function decisionOf(
 }
 
 /** A monitor that an annotation of the bundle names is asked for: what is slow here is then not refused for being slow. */
-function wishOf({ config }: Bundle): Wish {
+function wishOf({ config }: Bundle, offers: readonly Offer[]): Wish {
   const named =
     config.annotations?.[`${uruncPrefix}hypervisor`] ?? config.annotations?.["dev.tripod.monitors"];
   const monitor = monitorKinds.find((kind) => kind === named);
@@ -187,6 +198,7 @@ function wishOf({ config }: Bundle): Wish {
   return {
     mode: "auto",
     ...(monitor === undefined ? {} : { monitor }),
-    ...(limit > 0 ? { memoryBytes: limit } : {}),
+    // A container's limit is its runtime's affair, also one beyond the machine's memory.
+    ...(limit > 0 && offers.some(({ mode }) => mode === "unikernel") ? { memoryBytes: limit } : {}),
   };
 }

@@ -31,6 +31,13 @@ const said = ({ annotations }: EngineConfig, keys: readonly string[]): string | 
 
 export const isQueueProxy = (config: EngineConfig): boolean => said(config, nameKeys) === knativeProxy;
 
+/** docker's `--network container:X`: the namespace is named by the other container's process, and no pod of an orchestrator's is spoken of. */
+const isAnothers = (config: EngineConfig): boolean =>
+  said(config, podKeys) === undefined &&
+  config.linux?.namespaces?.some(
+    ({ type, path }) => type === "network" && /^\/proc\/[0-9]+\/ns\/net$/.test(path ?? ""),
+  ) === true;
+
 /**
  * The network behind the pod's interface; undefined: the guest takes the interface over. Throws `annotation-invalid` for what the annotations say wrongly.
  */
@@ -41,7 +48,7 @@ export function natOf(config: EngineConfig, request: CreateRequest, pool: string
       "annotation-invalid",
       `config.json: ${networkKey}: ${JSON.stringify(wish.slice(0, 80))} is neither nat nor redirect`,
     );
-  const beside = said(config, nameKeys) === knativeUser || request.neighbours > 0;
+  const beside = said(config, nameKeys) === knativeUser || request.neighbours > 0 || isAnothers(config);
   if (wish === "redirect" || (wish === undefined && !beside)) return undefined;
   return { ...podAddresses(config, request.id, pool), ports: portsOf(config) };
 }

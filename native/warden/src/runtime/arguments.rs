@@ -238,7 +238,11 @@ impl Invocation {
                 )));
             };
             invocation.set_global(flag.name, seen.value.unwrap_or_default())?;
-            if !flag.name.starts_with("tripod-") {
+            if flag.name == "root" {
+                // Absolute, wherever another runtime is started.
+                let root = format!("--root={}", invocation.root.display());
+                invocation.for_others.push(root);
+            } else if !flag.name.starts_with("tripod-") {
                 invocation.for_others.extend_from_slice(&arguments[at..end]);
             }
             at = end;
@@ -389,7 +393,10 @@ mod tests {
         assert_eq!(create.id().ok(), Some("abc"));
         assert_eq!(create.flag("bundle"), Some("/b"));
         assert!(create.is_set("no-pivot") && create.systemd_cgroup && create.log_json);
-        assert_eq!(create.for_others.join(" "), line);
+        assert_eq!(
+            create.for_others.join(" "),
+            line.replace("--root /run/x", "--root=/run/x")
+        );
         let kill = parse("--root=/r kill abc 15 --all").unwrap();
         assert_eq!(kill.args, ["abc", "15"]);
         assert!(kill.is_set("all"));
@@ -402,7 +409,7 @@ mod tests {
         let state = parse("state a").unwrap();
         assert_eq!(state.for_others.join(" "), "--root=/run/tripod-runtime state a");
         let state = parse("--tripod-root /t --root /r state a").unwrap();
-        assert_eq!(state.for_others.join(" "), "--root /r state a");
+        assert_eq!(state.for_others.join(" "), "--root=/r state a");
         assert_eq!(state.lib(), PathBuf::from("/t/lib"));
     }
 

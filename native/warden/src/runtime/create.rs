@@ -153,6 +153,8 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
         }
         Decision::Sandbox(first) => {
             invocation.refuse_unknown()?;
+            // Of a container by this id that never came to be.
+            store::unmark(&root, id);
             sandbox(&call, &config, &mut brain, first).map(Made::Sandbox)
         }
     }

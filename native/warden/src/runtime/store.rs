@@ -68,16 +68,6 @@ fn mark_of(root: &Path, id: &str) -> PathBuf {
 
 /// Looks for a container. Nothing where none is called so.
 pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
-    let mark = mark_of(root, id);
-    if let Ok(text) = std::fs::read(&mark) {
-        // The runtime's own directory may be gone: the container was removed by other hands, or never came to be.
-        if !root.join(id).is_dir() {
-            return Ok(None);
-        }
-        let delegation = serde_json::from_slice(&text)
-            .map_err(|error| Failure::new(format!("{} is damaged: {error}", mark.display())))?;
-        return Ok(Some(Found::Delegated(delegation)));
-    }
     let path = root.join(id);
     if !path.is_dir() {
         return Ok(None);
@@ -96,7 +86,7 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
             record,
             state,
         };
-        if sandbox.state.is_none() && !lives(&sandbox.record.maker) {
+        if sandbox.state.is_none() && !process::lives(&sandbox.record.maker) {
             // Its maker was killed before there was a warden to undo it: it never came to be.
             undo::undo(&Options {
                 dir: path,
@@ -107,7 +97,13 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
         }
         return Ok(Some(Found::Ours(Box::new(sandbox))));
     }
-    // Made by runc or crun before Tripod came to this root.
+    // Of another runtime's: by our mark, or made before Tripod came to this root. A mark that cannot be read says nothing.
+    if let Some(to) = std::fs::read(mark_of(root, id))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+    {
+        return Ok(Some(Found::Delegated(to)));
+    }
     let runtime = [("state.json", "runc"), ("status", "crun")]
         .iter()
         .find(|(file, _)| path.join(file).exists())
@@ -121,21 +117,19 @@ pub fn find(root: &Path, id: &str) -> Result<Option<Found>, Failure> {
     }))
 }
 
-fn lives(name: &ProcessName) -> bool {
-    process::start_ticks(name.pid) == Some(name.start_ticks)
-}
-
 impl Sandbox {
     /// Whether its warden lives.
     pub fn is_attended(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| lives(&state.warden))
+        self.state
+            .as_ref()
+            .is_some_and(|state| process::lives(&state.warden))
     }
 
     /// Its status, told by whether its warden lives and not by what a file says.
     pub fn status(&self) -> Status {
         match &self.state {
             Some(state) if self.is_attended() => state.status,
-            None if lives(&self.record.maker) => Status::Creating,
+            None if process::lives(&self.record.maker) => Status::Creating,
             _ => Status::Stopped,
         }
     }
@@ -303,8 +297,12 @@ pub fn mark(root: &Path, id: &str, program: &Path, pod: Option<&str>) -> Result<
     };
     let text = serde_json::to_string(&delegation).map_err(|error| Failure::new(error.to_string()))?;
     let path = mark_of(root, id);
-    std::fs::write(&path, text)
-        .map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
+    let aside = root.join(format!(".{id}.tripod.new"));
+    let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    written.map_err(|error| Failure::new(format!("{} cannot be written: {error}", path.display())))
 }
 
 /// Takes the mark away, and the bundle that was written for an older runtime (`src/lifecycle/engine/delegate.ts`).

@@ -347,13 +347,13 @@ pub fn freeze(invocation: &Invocation, verb: &str) -> Outcome {
 
 pub fn checkpoint(invocation: &Invocation) -> Outcome {
     if invocation.verb == "restore" {
-        // There is no container yet that could say what it is.
+        let id = invocation.id()?;
+        if store::find(&invocation.root, id)?.is_some() {
+            return Err(store::exists(id));
+        }
+        // What is restored is a container of runc's, which later verbs find by what runc keeps of it.
         return match delegate::in_path("runc") {
-            Some(program) => {
-                store::make_root(&invocation.root)?;
-                store::mark(&invocation.root, invocation.id()?, &program, None)?;
-                delegate::hand_over(&program, invocation)
-            }
+            Some(program) => delegate::hand_over(&program, invocation),
             None => Err(Failure::new("restore needs runc, which is not installed")),
         };
     }

@@ -77,7 +77,10 @@ fn run_now(step: &Hook, session: &Session, status: Status) -> Result<()> {
     let mut command = command_of(step);
     // A hook "in the container" runs in its namespaces, with the host's program: it is opened before they are entered.
     match step.place {
-        HookPlace::Runtime => run::tie(&mut command, Some(session.host_netns.as_fd())),
+        HookPlace::Runtime => {
+            run::tie(&mut command, Some(session.host_netns.as_fd()));
+            join_host_mounts(&mut command, session)?;
+        }
         HookPlace::Container => {
             run::tie(&mut command, None);
             join_stage(&mut command, session)?;
@@ -121,6 +124,19 @@ fn finish(step: &Hook, command: &mut Command, state: &[u8]) -> Result<()> {
         step.path,
         finished.complaint()
     )))
+}
+
+/// The mounts that the runtime was started with: what such a hook mounts is the engine's.
+fn join_host_mounts(command: &mut Command, session: &Session) -> Result<()> {
+    let mounts = session
+        .host_mounts
+        .try_clone()
+        .map_err(|error| Error::system("cannot copy a descriptor", error))?;
+    // SAFETY: the closure makes one system call, on a descriptor that was set up before the fork.
+    unsafe {
+        command.pre_exec(move || Ok(sys::setns(mounts.as_fd(), libc::CLONE_NEWNS)?));
+    }
+    Ok(())
 }
 
 /// All namespaces of the stage but its mounts: OCI lets a createContainer hook be found by its path in the runtime's.
