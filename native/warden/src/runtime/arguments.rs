@@ -208,6 +208,11 @@ fn read_flag(text: &str, known: &'static [Flag], next: Option<&String>) -> Resul
     ))
 }
 
+/// As seen from where we were called.
+fn absolute(path: String) -> PathBuf {
+    std::env::current_dir().unwrap_or_default().join(path)
+}
+
 fn is_flag(text: &str) -> bool {
     text.len() > 1 && text.starts_with('-')
 }
@@ -269,10 +274,7 @@ impl Invocation {
 
     fn set_global(&mut self, name: &str, value: String) -> Result<(), Failure> {
         match name {
-            "root" if !value.starts_with('/') => {
-                self.root = std::env::current_dir().unwrap_or_default().join(value);
-            }
-            "root" => self.root = PathBuf::from(value),
+            "root" => self.root = absolute(value),
             "log" if !value.is_empty() => self.log = Some(PathBuf::from(value)),
             "log-format" => match value.as_str() {
                 "json" | "text" | "" => self.log_json = value == "json",
@@ -283,8 +285,8 @@ impl Invocation {
                 }
             },
             "systemd-cgroup" => self.systemd_cgroup = value != "false",
-            "tripod-root" => self.tripod_root = Some(PathBuf::from(value)),
-            "tripod-config" => self.tripod_config = Some(PathBuf::from(value)),
+            "tripod-root" => self.tripod_root = Some(absolute(value)),
+            "tripod-config" => self.tripod_config = Some(absolute(value)),
             "help" | "version" => self.verb = name.to_string(),
             _ => {}
         }
