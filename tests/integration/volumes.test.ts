@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { linuxKernel } from "../support/linux.ts";
 import { requires } from "../support/requires.ts";
 import { type RuntimeLab, makeRuntimeLab } from "../support/runtime.ts";
@@ -36,6 +36,16 @@ const childrenOf = (pid: number): number[] =>
     readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8").trim().split(" ").map(Number),
   );
 
+let networks = 0;
+
+/** A network namespace that is there already: the launch then is the creation's, and does not wait for an engine to fill a new one. */
+async function standingNetwork(t: TestContext): Promise<{ readonly namespaces: readonly object[] }> {
+  const name = `tripod-volumes-${process.pid}-${networks++}`;
+  await runToEnd("ip", ["netns", "add", name]);
+  t.after(() => runToEnd("ip", ["netns", "delete", name]));
+  return { namespaces: [{ type: "network", path: `/var/run/netns/${name}` }] };
+}
+
 test("a bundle's bind mounts are in the guest's root, in their order, with what is theirs", async (t) => {
   const kernel = process.arch === "x64" ? await linuxKernel() : undefined;
   if (!requires(t, "Debian's kernel for amd64", kernel !== undefined) || kernel === undefined) return;
@@ -44,13 +54,10 @@ test("a bundle's bind mounts are in the guest's root, in their order, with what 
   for (const name of ["data", "data/deep", "secrets"]) mkdirSync(at(name));
   writeFileSync(at("secrets/token"), "secret\n");
   writeFileSync(at("hosts"), "127.0.0.1 box\n");
-  // One that is there already: the launch then is the creation's, and does not wait for an engine to fill a new one.
-  const netns = `tripod-volumes-${process.pid}`;
-  await runToEnd("ip", ["netns", "add", netns]);
-  t.after(() => runToEnd("ip", ["netns", "delete", netns]));
+  const linux = await standingNetwork(t);
   const bundle = lab.container("guest", {
     args: ["/init"],
-    linux: { namespaces: [{ type: "network", path: `/var/run/netns/${netns}` }] },
+    linux,
     config: {
       annotations,
       root: { path: "rootfs", readonly: true },
@@ -121,7 +128,8 @@ test("a root file system on a block device is the guest's alone while it lives, 
   if (!requires(t, "Debian's kernel for amd64", kernel !== undefined) || kernel === undefined) return;
   if (!requires(t, "loop devices", existsSync("/dev/loop-control"))) return;
   const lab = makeRuntimeLab(t);
-  const bundle = lab.container("guest", { args: ["/init"], config: { annotations } });
+  const linux = await standingNetwork(t);
+  const bundle = lab.container("guest", { args: ["/init"], config: { annotations }, linux });
   const image = join(lab.dir, "image");
   writeFileSync(image, "");
   truncateSync(image, 32 << 20);
