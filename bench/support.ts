@@ -15,9 +15,9 @@ export interface Bench {
   tripod(...argv: readonly string[]): Promise<string>;
 }
 
-/** Runs a benchmark in a root of its own, in which nothing is left afterwards. */
-export async function withBench(main: (bench: Bench) => Promise<void>): Promise<void> {
-  const root = mkdtempSync(join(tmpdir(), "tripod-bench-"));
+/** Runs a benchmark in a root of its own beneath `base`, in which nothing is left afterwards. */
+export async function withBench(main: (bench: Bench) => Promise<void>, base = tmpdir()): Promise<void> {
+  const root = mkdtempSync(join(base, "tripod-bench-"));
   const env = { PATH: process.env["PATH"] ?? "", TRIPOD_ROOT: root };
   const bench: Bench = { root, env, tripod: (...argv) => outputOf(tripod, argv, env) };
   try {

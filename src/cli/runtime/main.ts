@@ -3,6 +3,7 @@
  * carries out a verb with the caller's arguments.
  */
 
+import { flushCompileCache } from "node:module";
 import { Socket } from "node:net";
 import { loadConfig } from "../../host/config-file.ts";
 import { type Context, installationTree, programsOf, rootsOf } from "../../lifecycle/context.ts";
@@ -23,7 +24,8 @@ async function main([verb, ...argv]: readonly string[]): Promise<number> {
   if (verb === "converse") {
     const stream = new Socket({ fd: 0 });
     const closed = new Promise((resolve) => stream.once("close", resolve));
-    await converse(stream, await openContext());
+    // The runtime ends us with the conversation: what V8 has compiled is kept before, or every start would compile it anew.
+    await converse(stream, await openContext(), () => flushCompileCache());
     stream.end();
     await closed;
     return 0;

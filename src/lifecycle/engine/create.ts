@@ -26,8 +26,14 @@ import { composeBundle } from "./compose.ts";
 import { delegationOf } from "./delegate.ts";
 
 /** Carries out one conversation. Never throws: what goes wrong is told to the runtime. */
-export async function converse(stream: Duplex, context: Context): Promise<void> {
+export async function converse(
+  stream: Duplex,
+  context: Context,
+  /** Called before the last line, after which the runtime waits for nobody. */
+  beforeLast: () => void = () => {},
+): Promise<void> {
   const say = (line: BrainLine): void => {
+    beforeLast();
     stream.write(`${JSON.stringify(line)}\n`);
   };
   try {
