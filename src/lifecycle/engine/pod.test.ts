@@ -40,12 +40,13 @@ test("a guest that is alone takes the interface over; beside others it has a net
   );
 });
 
+const joined = (path: string, annotations = {}) =>
+  decodeEngineConfig(
+    { ociVersion: "1.0.2", annotations, linux: { namespaces: [{ type: "network", path }] } },
+    "f",
+  );
+
 test("another container's namespace, named by its process, is not taken over; an orchestrator's is", () => {
-  const joined = (path: string, annotations = {}) =>
-    decodeEngineConfig(
-      { ociVersion: "1.0.2", annotations, linux: { namespaces: [{ type: "network", path }] } },
-      "f",
-    );
   assert.ok(natOf(joined("/proc/42/ns/net"), request(0), pool) !== undefined);
   assert.equal(natOf(joined("/proc/42/ns/net", inPod), request(0), pool), undefined);
   assert.equal(natOf(joined("/var/run/netns/cni-1"), request(0), pool), undefined);
