@@ -1,20 +1,25 @@
-/** From the global flags to the context that every verb takes. */
+/** From flags and environment to the context that every verb takes. */
 
 import { loadConfig } from "../host/config-file.ts";
 import { type Context, installationTree, programsOf, rootsOf } from "../lifecycle/context.ts";
-import type { Globals } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The command line's sandboxes; containerd and the OCI command line have namespaces of their own. */
-const namespace = "default";
+/** Where the state and the configuration lie; `undefined`: where they do by default. */
+export interface Places {
+  readonly root: string | undefined;
+  readonly config: string | undefined;
+}
 
-/** Throws `usage`, `config-invalid`, `setup-missing`. */
-export async function openContext(globals: Globals): Promise<Context> {
+/** Of the command line's sandboxes, or of an engine's. Throws `usage`, `config-invalid`, `setup-missing`. */
+export async function openContext(
+  places: Places,
+  namespace: "default" | "engine" = "default",
+): Promise<Context> {
   const tree = installationTree();
   return {
-    roots: rootsOf(globals.root),
+    roots: rootsOf(places.root),
     namespace,
-    config: await loadConfig(globals.config),
+    config: await loadConfig(places.config),
     programs: programsOf(tree),
     tree,
   };

@@ -1,9 +1,8 @@
 /** The entry of `tripodd`. */
 
-import { loadConfig } from "../host/config-file.ts";
 import { startDaemon } from "../daemon/daemon.ts";
-import { type Context, installationTree, programsOf, rootsOf } from "../lifecycle/context.ts";
 import { TripodError } from "../spec/errors.ts";
+import { openContext, type Places } from "./context.ts";
 
 const help = `tripodd: the brain of this node's sandboxes, for tripod-runtime
 
@@ -15,12 +14,7 @@ Usage: tripodd [--root DIR] [--config FILE]
 HUP reads the configuration anew. TERM ends it when the sandboxes that are just being created are; those that run never notice.
 `;
 
-interface Options {
-  readonly root: string | undefined;
-  readonly config: string | undefined;
-}
-
-function optionsOf(argv: readonly string[]): Options | undefined {
+function optionsOf(argv: readonly string[]): Places | undefined {
   const options: { root?: string; config?: string } = {};
   for (let at = 0; at < argv.length; at++) {
     const [name, inline] = (argv[at] ?? "").split(/=(.*)/s, 2);
@@ -46,15 +40,7 @@ async function main(argv: readonly string[]): Promise<void> {
     process.stdout.write(help);
     return;
   }
-  const tree = installationTree();
-  const open = async (): Promise<Context> => ({
-    roots: rootsOf(options.root),
-    namespace: "engine",
-    config: await loadConfig(options.config),
-    programs: programsOf(tree),
-    tree,
-  });
-  const daemon = await startDaemon(open);
+  const daemon = await startDaemon(() => openContext(options, "engine"));
   note(`answers on ${daemon.socket}`);
   process.on("SIGHUP", () => {
     daemon.reload().then(

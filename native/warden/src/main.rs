@@ -22,6 +22,7 @@ mod stdio;
 mod step;
 mod sys;
 mod undo;
+mod unix_socket;
 mod unpack;
 #[cfg(test)]
 mod vectors;

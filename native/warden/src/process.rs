@@ -7,21 +7,24 @@ use rustix::process::{Pid, PidfdFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Field 22 of /proc/PID/stat, clock ticks since boot; `None` when there is no such process.
-pub fn start_ticks(pid: i32) -> Option<u64> {
+/// Fields 3 (the state) and 22 (the start, in clock ticks since boot) of /proc/PID/stat; `None` when there is no such process.
+fn stat(pid: i32) -> Option<(char, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, also parentheses and spaces.
-    let after_name = &stat[stat.rfind(')')? + 1..];
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// When a process started, in clock ticks since boot; `None` when there is none.
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    Some(stat(pid)?.1)
 }
 
 /// Whether a process is there and runs: one that has ended and waits for its parent does not.
 pub fn lives(name: &ProcessName) -> bool {
-    let has_ended = std::fs::read_to_string(format!("/proc/{}/stat", name.pid))
-        .ok()
-        .and_then(|stat| Some(stat[stat.rfind(')')? + 1..].trim_start().starts_with(['Z', 'X'])))
-        .unwrap_or(true);
-    !has_ended && start_ticks(name.pid) == Some(name.start_ticks)
+    stat(name.pid)
+        .is_some_and(|(state, start_ticks)| !matches!(state, 'Z' | 'X') && start_ticks == name.start_ticks)
 }
 
 pub fn name_of(pid: i32) -> ProcessName {

@@ -5,8 +5,8 @@ use crate::error::{Context, Error, Result};
 use crate::path::{StatePath, is_id};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::net::SocketFlags;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -156,30 +156,14 @@ impl StateDir {
     pub fn listen(&self, at: &StatePath) -> Result<OwnedFd> {
         let what = || format!("cannot listen on {}/{at}", self.path.display());
         let (holder, name) = self.holder(at)?;
-        let flags = SocketFlags::CLOEXEC;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).or_system(what)?;
-        let address = format!("/proc/self/fd/{}/{name}", holder.as_raw_fd());
-        let address = SocketAddrUnix::new(address).or_system(what)?;
-        let before = rustix::process::umask(Mode::from_raw_mode(0o111));
-        let bound = rustix::net::bind(&socket, &address);
-        rustix::process::umask(before);
-        bound.or_system(what)?;
-        rustix::net::listen(&socket, 1).or_system(what)?;
-        Ok(socket)
+        crate::unix_socket::listen_in(holder.as_fd(), name, SocketFlags::empty(), 0o111, 1).or_system(what)
     }
 
     /// Connects to a unix socket at `at`.
     pub fn connect(&self, at: &StatePath) -> Result<OwnedFd> {
         let what = || format!("cannot connect to {}/{at}", self.path.display());
         let (holder, name) = self.holder(at)?;
-        let flags = SocketFlags::CLOEXEC;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).or_system(what)?;
-        let address = format!("/proc/self/fd/{}/{name}", holder.as_raw_fd());
-        let address = SocketAddrUnix::new(address).or_system(what)?;
-        rustix::net::connect(&socket, &address).or_system(what)?;
-        Ok(socket)
+        crate::unix_socket::connect_in(holder.as_fd(), name, SocketFlags::empty()).or_system(what)
     }
 
     /// Replaces a file by one that is whole: temporary name, synced, renamed.

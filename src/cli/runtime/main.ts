@@ -5,33 +5,24 @@
 
 import { flushCompileCache } from "node:module";
 import { Socket } from "node:net";
-import { loadConfig } from "../../host/config-file.ts";
-import { type Context, installationTree, programsOf, rootsOf } from "../../lifecycle/context.ts";
 import { converse } from "../../lifecycle/engine/create.ts";
+import { openContext } from "../context.ts";
 
-async function openContext(): Promise<Context> {
-  const tree = installationTree();
-  return {
-    roots: rootsOf(process.env["TRIPOD_ROOT"]),
-    namespace: "engine",
-    config: await loadConfig(process.env["TRIPOD_CONFIG"]),
-    programs: programsOf(tree),
-    tree,
-  };
-}
+const open = () =>
+  openContext({ root: process.env["TRIPOD_ROOT"], config: process.env["TRIPOD_CONFIG"] }, "engine");
 
 async function main([verb, ...argv]: readonly string[]): Promise<number> {
   if (verb === "converse") {
     const stream = new Socket({ fd: 0 });
     const closed = new Promise((resolve) => stream.once("close", resolve));
     // The runtime ends us with the conversation: what V8 has compiled is kept before, or every start would compile it anew.
-    await converse(stream, await openContext(), () => flushCompileCache());
+    await converse(stream, await open(), () => flushCompileCache());
     stream.end();
     await closed;
     return 0;
   }
   const { answer } = await import("./answer.ts");
-  return await answer(argv, openContext);
+  return await answer(argv, open);
 }
 
 void main(process.argv.slice(2)).then(

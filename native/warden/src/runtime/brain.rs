@@ -140,13 +140,7 @@ impl Brain {
 
     /// One start of Node for this conversation, which goes over its stdin.
     fn once(invocation: &Invocation) -> Result<Brain, Failure> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .or_system(|| "cannot make a socket pair")?;
+        let (ours, theirs) = crate::unix_socket::pair().or_system(|| "cannot make a socket pair")?;
         let mut command = node(invocation)?;
         command
             .arg("converse")

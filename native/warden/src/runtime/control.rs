@@ -4,9 +4,9 @@ use super::Failure;
 use crate::error::Context;
 use crate::process::wait_readable;
 use crate::state_dir::{StateDir, write_all};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 use serde_json::Value;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A warden answers in milliseconds; hooks and a monitor's start have deadlines of their own.
@@ -15,17 +15,7 @@ const MAX_ANSWER: usize = 1 << 20;
 
 pub fn connect(dir: &StateDir) -> Result<OwnedFd, Failure> {
     let what = || format!("the warden of {} cannot be reached", dir.id());
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .or_system(what)?;
-    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/control.sock", dir.fd().as_raw_fd()))
-        .or_system(what)?;
-    rustix::net::connect(&socket, &address).or_system(what)?;
-    Ok(socket)
+    Ok(crate::unix_socket::connect_in(dir.fd(), "control.sock", SocketFlags::empty()).or_system(what)?)
 }
 
 /// Asks and returns the answer's `ok`. An error of the warden's is returned in its words.

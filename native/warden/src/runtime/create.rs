@@ -12,7 +12,7 @@ use crate::process::{self, wait_readable};
 use crate::serve::Connection;
 use crate::stage::send_fd;
 use crate::{sys, undo};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 use rustix::process::{Pid, PidfdFlags};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -293,13 +293,7 @@ fn sandbox(call: &Call<'_>, config: &Value, brain: &mut Brain, first: Vec<u8>) -
 
 /// The warden, whose parent is whoever reaps our orphans once we are gone, and our end of its owner's connection.
 fn warden(call: &Call<'_>, record: &Record, console: Option<OwnedFd>) -> Result<(Child, OwnedFd), Failure> {
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .or_system(|| "cannot make a socket pair")?;
+    let (ours, theirs) = crate::unix_socket::pair().or_system(|| "cannot make a socket pair")?;
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("tripod-warden")
@@ -387,13 +381,6 @@ fn send_pidfd(path: &Path, pid: u32) -> Result<(), Failure> {
 /// A socket's address holds 107 bytes; a longer path is reached through a descriptor of its directory.
 fn connect(path: &Path, of: &str) -> Result<OwnedFd, Failure> {
     let what = || format!("the {of} socket {} cannot be reached", path.display());
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .or_system(what)?;
     let directory = std::fs::File::open(
         path.parent()
             .filter(|parent| !parent.as_os_str().is_empty())
@@ -403,11 +390,7 @@ fn connect(path: &Path, of: &str) -> Result<OwnedFd, Failure> {
     let name = path
         .file_name()
         .ok_or_else(|| Failure::new(format!("{}: it names no file", what())))?;
-    let address = Path::new("/proc/self/fd")
-        .join(directory.as_raw_fd().to_string())
-        .join(name);
-    rustix::net::connect(&socket, &SocketAddrUnix::new(address).or_system(what)?).or_system(what)?;
-    Ok(socket)
+    Ok(crate::unix_socket::connect_in(directory.as_fd(), name, SocketFlags::empty()).or_system(what)?)
 }
 
 /// Whole or not at all, as runc writes it.

@@ -19,8 +19,8 @@ use crate::sys;
 pub use connection::Connection;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::mount::MountPropagationFlags;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use std::os::fd::{AsRawFd, OwnedFd};
+use rustix::net::SocketFlags;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -162,22 +162,11 @@ fn start(options: &Options) -> Result<Server> {
     Ok(server)
 }
 
-/// The socket is bound through the directory's descriptor: its address stays short however deep the directory lies.
 fn listen(dir: &StateDir) -> Result<OwnedFd> {
     let what = || format!("cannot listen on {}/control.sock", dir.path().display());
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).or_system(what)?;
-    let address = format!("/proc/self/fd/{}/control.sock", dir.fd().as_raw_fd());
-    let address = SocketAddrUnix::new(address).or_system(what)?;
     // One that a killed warden left; nobody listens on it, since the lock is ours.
     let _ = rustix::fs::unlinkat(dir.fd(), "control.sock", rustix::fs::AtFlags::empty());
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = rustix::net::bind(&socket, &address);
-    rustix::process::umask(before);
-    bound.or_system(what)?;
-    rustix::net::listen(&socket, 16).or_system(what)?;
-    Ok(socket)
+    crate::unix_socket::listen_in(dir.fd(), "control.sock", SocketFlags::NONBLOCK, 0o177, 16).or_system(what)
 }
 
 #[derive(Clone, Copy)]

@@ -11,8 +11,8 @@ use crate::session::Workload;
 use crate::state_dir::write_all;
 use crate::step::{self, OciVerb};
 use crate::sys;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use std::os::fd::{AsFd, AsRawFd};
+use rustix::net::SocketFlags;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// SIGRTMIN+3: the stop signal of images that run systemd.
@@ -305,10 +305,7 @@ impl Server {
     fn say(&self, socket: &str, bytes: &[u8]) -> Result<()> {
         let what = format!("cannot speak to {socket}");
         let connect = || {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-            let path = format!("/proc/self/fd/{}/{socket}", self.session.dir.fd().as_raw_fd());
-            rustix::net::connect(&fd, &SocketAddrUnix::new(path)?)?;
+            let fd = crate::unix_socket::connect_in(self.session.dir.fd(), socket, SocketFlags::NONBLOCK)?;
             write_all(fd.as_fd(), bytes)
         };
         connect().map_err(|error| Error::system(what, error))

@@ -18,7 +18,6 @@ use crate::plan::{NamespaceKind, Namespaces};
 use crate::process::Process;
 use crate::sys::{self, Cloned};
 use message::Reply;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -56,13 +55,7 @@ impl Stage {
             .iter()
             .filter(make)
             .fold(0, |flags, kind| flags | clone_flag(*kind));
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .or_system(|| "cannot make a socket pair")?;
+        let (ours, theirs) = crate::unix_socket::pair().or_system(|| "cannot make a socket pair")?;
         // A pid namespace is entered by the next child only: we go there for one clone and come back.
         let own_pids =
             std::fs::File::open("/proc/self/ns/pid").or_system(|| "cannot open /proc/self/ns/pid")?;

@@ -6,7 +6,6 @@ use crate::session::{Session, Workload};
 use crate::stage::{MAX_GRANT, Order};
 use crate::stdio::{Ends, Streams, engine_ends};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
@@ -95,13 +94,7 @@ fn check_grants(step: &plan::Spawn) -> Result<()> {
 
 /// Our end and the monitor's.
 fn make_channel(_: &plan::Channel) -> Result<(OwnedFd, OwnedFd)> {
-    rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .or_system(|| "cannot make the monitor's channel")
+    crate::unix_socket::pair().or_system(|| "cannot make the monitor's channel")
 }
 
 /// Without CAP_SYS_RESOURCE (in a container, say) the score can only be raised. That a sandbox is then killed somewhat earlier than it
