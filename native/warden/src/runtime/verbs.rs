@@ -150,7 +150,8 @@ fn signal_number(text: &str) -> Result<u8, Failure> {
                 .and_then(|more| more.parse().ok())
                 .ok_or_else(unknown)?
         };
-        return Some(34 + more).filter(|number| *number <= 64).ok_or_else(unknown);
+        let number = more.checked_add(34).filter(|number| *number <= 64);
+        return number.ok_or_else(unknown);
     }
     const NAMES: [&str; 31] = [
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(number("RTMIN+3"), Some(37));
         assert_eq!(number("SIGRTMIN"), Some(34));
         assert_eq!(number("0"), Some(0));
-        for bad in ["65", "", "NOPE", "RTMIN+31", "RTMIN-1", "-9"] {
+        for bad in ["65", "", "NOPE", "RTMIN+31", "RTMIN+250", "RTMIN-1", "-9"] {
             assert_eq!(number(bad), None, "{bad}");
         }
     }
