@@ -136,6 +136,7 @@ function errorsPage() {
   ];
 }
 
+const vsockWords = { kernel: "to the host's vsock", socket: "to one socket of the host", none: "no" };
 const kvmWords = {
   required: "needed",
   optional: "used where it runs Linux, else the machine is emulated",
@@ -165,12 +166,12 @@ function selectionPage() {
     "",
     "## Guests and monitors",
     "",
-    "| Guest | Monitor | Architectures | KVM | Network device | Directories |",
-    "|---|---|---|---|---|---|",
+    "| Guest | Monitor | Architectures | KVM | Network device | Directories | Vsock |",
+    "|---|---|---|---|---|---|---|",
     ...rows.flatMap(([features, whose]) =>
       Object.entries(features.guests).map(
         ([guest, arches]) =>
-          `| ${code(guest)} | ${code(features.kind)}${whose} | ${arches.join(", ")} | ${kvmWords[features.kvm]} | ${features.taps === "none" ? "no" : "yes"} | ${features.shares.map(code).join(", ") || "no"} |`,
+          `| ${code(guest)} | ${code(features.kind)}${whose} | ${arches.join(", ")} | ${kvmWords[features.kvm]} | ${features.taps === "none" ? "no" : "yes"} | ${features.shares.map(code).join(", ") || "no"} | ${vsockWords[features.vsock ?? "none"]} |`,
       ),
     ),
     "",
@@ -297,7 +298,10 @@ function imagesPage() {
     "`com.urunc.unikernel.*` annotations and labels and `/urunc.json` are understood, in plain text and in base64: which of the two is decided once for a",
     "source, by whether type and monitor read as known names. Its root is, as there, the initrd, a disk image for `/`, or with `mountRootfs` the root file system",
     "itself; [support.md](support.md) shows which guest can have which by which monitor, and what cannot be had is a reason in `tripod explain IMAGE`, never left",
-    "out silently. Guests write to their disks in a copy of the sandbox's own. `vAccel` and `RPCAddress` count with a run's own annotations only.",
+    "out silently. Guests write to their disks in a copy of the sandbox's own. `vAccel` and `RPCAddress` count with a run's own annotations only, and where",
+    "`accelerator.vaccel` in the [configuration](configuration.md) allows it: by QEMU, `vsock://2:PORT` is the agent that listens to the host's vsock, whose",
+    "other ports the guest reaches too; by Firecracker and Cloud Hypervisor, `unix://DIRECTORY/vaccel.sock_PORT` is the agent's socket, which others must be",
+    "allowed to write, since monitors run as unprivileged users, and the guest reaches nothing else. The guest finds the address in `VACCEL_RPC_ADDRESS`.",
     "",
     "## kraft's images",
     "",

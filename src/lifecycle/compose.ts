@@ -186,6 +186,7 @@ async function composeUnikernel(
       kvm: chosen.speed === "hardware",
     },
     arch: facts.arch,
+    id: sandbox.id,
     subject: image.reference,
     lowers,
     tree: hostPath(`${stateDir}/${treePath}`),

@@ -21,6 +21,7 @@ import { compose, sizeOf } from "./compose.ts";
 import { type Context, sandboxDir } from "./context.ts";
 import type { Decided } from "./decide.ts";
 import { madeUpName } from "./names.ts";
+import { ownNumber } from "./own-number.ts";
 import { claimPorts, foreignRules, refuseUnreachable, settlePorts } from "./ports.ts";
 import { removeSandbox } from "./remove.ts";
 import type { RunRequest } from "./request.ts";
@@ -34,9 +35,6 @@ import {
   updateSandboxFile,
   viewSandbox,
 } from "./store.ts";
-
-/** The first uid of monitors; each sandbox has one of the 2^24 from here, by its id. Distributions hand out none up here. */
-const firstUid = 0x7000_0000;
 
 /** What is to be run, and all that was decided. */
 export interface Prepared {
@@ -73,8 +71,8 @@ function chosenOf({ decided, image, request }: Prepared): FittingVerdict {
 function sandboxFileOf(prepared: Prepared, chosen: FittingVerdict): SandboxFile {
   const { context, image, request, decided } = prepared;
   const id = newId();
-  const unprivileged = firstUid + Number.parseInt(id.slice(0, 6), 16);
-  const credentials: Credentials = { uid: unprivileged, gid: unprivileged, groups: [] };
+  const own = ownNumber(id);
+  const credentials: Credentials = { uid: own, gid: own, groups: [] };
   return {
     version: 1,
     id,

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { TripodError } from "../spec/errors.ts";
 import { sptOffer } from "../spec/fixtures.ts";
 import { hostPath, untrustedPath } from "../spec/paths.ts";
+import { ownNumber } from "./own-number.ts";
 import { type UnikernelSource, unikernelWorkload } from "./unikernel.ts";
 
 /** The first bytes of a bzImage. */
@@ -35,6 +37,7 @@ const sourceOf = (
   offer: Partial<UnikernelSource["offer"]> = {},
   change: Partial<UnikernelSource> = {},
 ): UnikernelSource => ({
+  id: "web",
   offer: { ...plainOffer, guest: "linux", ...offer },
   monitor: "spt",
   program: hostPath("/opt/tripod-tender"),
@@ -138,11 +141,36 @@ test("what the image names must be there, and be what it should be", async (t) =
   await refuses(of({}, { user: "nobody-there" }), "image-invalid", /nobody-there/);
 });
 
-test("an accelerator of the host needs the operator's word and a monitor with a vsock", async (t) => {
+test("an accelerator of the host needs the operator's word, and an agent that the monitor's user may call", async (t) => {
   const lowers = layers(t, { kernel: bzImage });
-  const vaccel = { port: 2048 };
-  await refuses(sourceOf(lowers, { vaccel }), "no-fit", /not allowed here/);
-  await refuses(sourceOf(lowers, { vaccel }, { allowVaccel: true }), "no-fit", /spt gives a guest no vsock/);
+  const [directory] = layers(t, { "vaccel.sock_9": "no socket" });
+  assert.ok(directory !== undefined);
+  const of = (port: number, change: Partial<UnikernelSource> = {}) =>
+    sourceOf(
+      lowers,
+      { vaccel: { port, socketDir: directory } },
+      { allowVaccel: true, monitor: "firecracker", program: hostPath("/bin/sh"), ...change },
+    );
+  await refuses(of(2048, { allowVaccel: false }), "no-fit", /not allowed here/);
+  await refuses(of(2048), "no-fit", /no vAccel agent listens at .*\/vaccel\.sock_2048/);
+  await refuses(of(9), "no-fit", /no vAccel agent listens/);
+  const agent = createServer();
+  t.after(() => agent.close());
+  const socket = join(directory, "vaccel.sock_2048");
+  await new Promise<void>((resolve) => agent.listen(socket, resolve));
+  chmodSync(socket, 0o755);
+  await refuses(of(2048), "no-fit", /is closed to the monitor, which runs as an unprivileged user/);
+  chmodSync(socket, 0o766);
+  const workload = await unikernelWorkload(of(2048));
+  assert.deepEqual(workload.vsock, { cid: ownNumber("web"), port: 2048, socket });
+  assert.ok(workload.resolved?.has(hostPath(socket)));
+  assert.deepEqual(workload.env, ["A=1", "VACCEL_RPC_ADDRESS=vsock://2:2048"]);
+  const deaf = sourceOf(
+    lowers,
+    { guest: "hermit", vaccel: { port: 2048, socketDir: directory } },
+    { allowVaccel: true, monitor: "qemu" },
+  );
+  await refuses(deaf, "no-fit", /hermit guests take no variables/);
 });
 
 test("the files that were found are told by their real paths, links above the root file system resolved", async (t) => {

@@ -21,11 +21,14 @@ import { type HostPath, type UntrustedPath, hostPath, statePath, untrustedPath }
 import { present } from "../spec/present.ts";
 import { resolveUser } from "../spec/users.ts";
 import type { Arch, Disk, GuestRoot, HostFile, Machine, MonitorKind, Offer } from "../spec/values.ts";
+import { ownNumber } from "./own-number.ts";
 import { type HostVolume, withVolumes } from "./volumes.ts";
 
 type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
 export interface UnikernelSource {
+  /** The sandbox's. */
+  readonly id: string;
   readonly offer: UnikernelOffer;
   readonly monitor: MonitorKind;
   /** The monitor's program. */
@@ -85,6 +88,7 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
   const { offer, monitor, program, lowers, subject } = source;
   const driver = monitorDriver(monitor, program);
   if (driver === undefined) throw new TripodError("no-fit", `Tripod cannot drive ${monitor} yet`);
+  const vsock = vsockOf(source);
   const { kernel: ownKernel, facts } = kernelOf(source);
   if (driver.opensKernel === "path") {
     refuseUnreadable(ownKernel, `${offer.kernel} of ${subject}`, monitor);
@@ -94,7 +98,6 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
   const { root: plainRoot, mounts, usesTree, taken } = storageOf(source, driver);
   const kernel = taken === undefined ? ownKernel : hostPath(`${taken.stateDir}/${kernelCopy}`);
   const { root, files } = withVolumes(plainRoot, source.volumes ?? [], offer.guest);
-  const vaccel = vaccelOf(source, driver);
   return {
     mode: "unikernel",
     offer,
@@ -103,10 +106,13 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
     program,
     needs: await findNeeds(program, driver.needs(offer.guest, offer.arch), source.arch),
     kernel,
-    resolved: resolvedIn(lowers, [kernel, ...pathsOf(root), ...mounts.map(({ disk }) => disk.path)]),
+    resolved: new Set([
+      ...[kernel, ...pathsOf(root), ...mounts.map(({ disk }) => disk.path)].filter(isIn(lowers)),
+      ...(vsock?.socket === undefined ? [] : [vsock.socket]),
+    ]),
     root,
     args: source.args,
-    env: [...source.env, ...(vaccel === undefined ? [] : [`VACCEL_RPC_ADDRESS=vsock://2:${vaccel.port}`])],
+    env: [...source.env, ...(vsock === undefined ? [] : [`VACCEL_RPC_ADDRESS=vsock://2:${vsock.port}`])],
     netDevices: facts?.solo5?.netDevices ?? offer.netDevices ?? [],
     blockDevices: facts?.solo5?.blockDevices ?? offer.blockDevices ?? [],
     disks: [],
@@ -118,7 +124,7 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
       files: files.length === 0 ? undefined : files,
       shareServer: await shareServerOf(root, source),
       init: source.init === undefined ? undefined : hostFile(source.init),
-      vsock: vaccel,
+      vsock,
       taken:
         taken === undefined ? undefined : { at: taken.at, copies: [{ from: ownKernel, at: kernelCopy }] },
       tree:
@@ -133,8 +139,10 @@ export async function unikernelWorkload(given: UnikernelSource): Promise<Unikern
 const realDirectory = (path: HostPath): HostPath =>
   existsSync(path) ? hostPath(realpathSync.native(path)) : path;
 
-const resolvedIn = (lowers: readonly HostPath[], paths: readonly HostPath[]): ReadonlySet<HostPath> =>
-  new Set(paths.filter((path) => lowers.some((lower) => path === lower || path.startsWith(`${lower}/`))));
+const isIn =
+  (lowers: readonly HostPath[]) =>
+  (path: HostPath): boolean =>
+    lowers.some((lower) => path === lower || path.startsWith(`${lower}/`));
 
 function pathsOf(root: GuestRoot): HostPath[] {
   if (root.kind === "none") return [];
@@ -278,24 +286,46 @@ function userOf({ user, lowers, offer }: UnikernelSource): { readonly uid: numbe
   return { uid, gid };
 }
 
-function vaccelOf({ offer, monitor, allowVaccel }: UnikernelSource, { features }: MonitorDriver) {
-  const { vaccel } = offer;
+const vhostVsock = "/dev/vhost-vsock";
+
+/** The way to the accelerator that the run names, where the operator allows one. */
+function vsockOf({ id, offer, allowVaccel }: UnikernelSource): UnikernelWorkload["vsock"] {
+  const { vaccel, guest } = offer;
   if (vaccel === undefined) return undefined;
   if (!allowVaccel)
     throw new TripodError(
       "no-fit",
       "the run asks for an accelerator of the host, which is not allowed here",
-      {
-        hint: "accelerator.vaccel = true in the configuration allows it",
-      },
+      { hint: "accelerator.vaccel = true in the configuration allows it" },
     );
-  if (features.vsock !== true)
+  if (guestDriver(guest)?.carries.env !== true)
     throw new TripodError(
       "no-fit",
-      `${monitor} gives a guest no vsock, by which it would call its accelerator`,
-      {
-        hint: "leave out the annotation com.urunc.unikernel.vAccel",
-      },
+      `${guest} guests take no variables, by one of which they would learn where their accelerator is`,
+      { hint: "leave out the annotation com.urunc.unikernel.vAccel" },
     );
-  return vaccel;
+  const { port, socketDir } = vaccel;
+  const cid = ownNumber(id);
+  if (socketDir !== undefined) return { cid, port, socket: agentSocket(`${socketDir}/vaccel.sock_${port}`) };
+  if (!existsSync(vhostVsock))
+    throw new TripodError("no-fit", `a vsock to the host needs ${vhostVsock}, which is missing`, {
+      hint: "modprobe vhost_vsock",
+    });
+  return { cid, port };
+}
+
+/** The real path of an agent's socket, which the monitor connects to as the sandbox's own user, whom the agent does not know. */
+function agentSocket(path: string): HostPath {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isSocket() !== true)
+    throw new TripodError("no-fit", `no vAccel agent listens at ${path}`, {
+      hint: `vaccel-rpc-agent -a unix://${path}`,
+    });
+  if ((stat.mode & 0o002) === 0)
+    throw new TripodError(
+      "no-fit",
+      `the socket ${path} of the vAccel agent is closed to the monitor, which runs as an unprivileged user`,
+      { hint: `chmod o+w ${path}` },
+    );
+  return hostPath(realpathSync.native(path));
 }

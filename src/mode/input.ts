@@ -17,6 +17,7 @@ import type {
   OciRuntimeKind,
   Offer,
   SandboxFile,
+  Vsock,
 } from "../spec/values.ts";
 
 export interface ModeInput {
@@ -113,8 +114,8 @@ export interface UnikernelWorkload {
   readonly wished?: { readonly args: readonly string[]; readonly env: readonly string[] };
   readonly files?: readonly GuestFile[];
   readonly init?: HostFile;
-  /** An accelerator of the host that the guest may call, allowed and possible here. */
-  readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
+  /** Where the accelerator listens that the guest may call. */
+  readonly vsock?: Vsock;
   /** The image's layers (topmost first) as one tree that the guest may write, where it is needed: at `rootfs` in the state directory. */
   readonly tree?: { readonly lowers: readonly HostPath[]; readonly overlay: boolean };
   /** A mount of the host whose block device becomes a disk of the guest, and what is copied of it before it is taken away. */

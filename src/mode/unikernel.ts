@@ -310,7 +310,15 @@ function tapSteps({ engine }: ModeInput, { boot, launch, net }: Rendered, { uid,
 
 /** Everything that the monitor opens by path. Small files lie in the state directory and are bound from there. */
 function rootSteps(input: ModeInput, launch: Launch): Step[] {
-  const steps: Step[] = launch.binds.map((bind): Step => ({ do: "bind", ...bindOf(bind) }));
+  const steps: Step[] = [];
+  if (launch.scratchBytes > 0)
+    steps.push({
+      do: "mount",
+      type: "tmpfs",
+      at: sandboxPath("/tmp"),
+      options: ["nosuid", "nodev", "noexec", "mode=1777", `size=${launch.scratchBytes}`],
+    });
+  for (const bind of launch.binds) steps.push({ do: "bind", ...bindOf(bind) });
   for (const { from, at } of launch.devices) steps.push({ do: "device", from, at });
   if (launch.files.length > 0) steps.push({ do: "directory", at: statePath("files"), mode: 0o755 });
   for (const [index, { at, content }] of launch.files.entries()) {
@@ -327,13 +335,6 @@ function rootSteps(input: ModeInput, launch: Launch): Step[] {
   }
   if (launch.proc === true)
     steps.push({ do: "mount", type: "proc", at: sandboxPath("/proc"), options: ["ro"] });
-  if (launch.scratchBytes > 0)
-    steps.push({
-      do: "mount",
-      type: "tmpfs",
-      at: sandboxPath("/tmp"),
-      options: ["nosuid", "nodev", "noexec", "mode=1777", `size=${launch.scratchBytes}`],
-    });
   return steps;
 }
 

@@ -80,8 +80,31 @@ const renderFull = (one: MonitorDriver, guest: GuestKind, arch: Arch): Launch =>
     shareServer: { program: hostPath("/usr/libexec/virtiofsd"), needs },
   });
 
+/** A guest that calls the host, by every monitor that lets it. */
+const callers = monitors
+  .filter(({ features }) => features.vsock !== undefined)
+  .map((one): [string, () => Launch] => [
+    `${one.features.kind}-vsock`,
+    () =>
+      one.render({
+        guest: "linux",
+        boot: {
+          ...boot,
+          nics: [],
+          vsock: {
+            cid: 1_800_000_001,
+            port: 2048,
+            ...(one.features.vsock === "socket" ? { socket: hostPath("/run/vaccel/vaccel.sock_2048") } : {}),
+          },
+        },
+        machine: { ...machine, kvm: true },
+        program: hostPath("/usr/bin/monitor"),
+        needs,
+      }),
+  ]);
+
 const cases: Readonly<Record<string, () => Launch>> = {
-  ...Object.fromEntries(pairs),
+  ...Object.fromEntries([...pairs, ...callers]),
   "spt-solo5": () =>
     driver("spt").render({
       guest: "solo5",

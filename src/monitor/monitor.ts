@@ -61,4 +61,13 @@ export function disksByPath(
   };
 }
 
+/** Where a monitor that ends a vsock in sockets listens for the host, which never calls; the host's socket for a port lies beside it. */
+export const vsockPath = sandboxPath("/tmp/vsock");
+
+/** What such a vsock needs in the private root: the one socket, and a page in which the monitor makes its own. */
+export const vsockNeeds = ({ vsock }: MonitorBoot): Pick<Launch, "binds" | "scratchBytes"> =>
+  vsock?.socket === undefined
+    ? { binds: [], scratchBytes: 0 }
+    : { binds: [{ from: vsock.socket, at: sandboxPath(`${vsockPath}_${vsock.port}`) }], scratchBytes: 4096 };
+
 export const mebibyte = 1024 * 1024;

@@ -3,7 +3,7 @@
  * console, a network device and a disk, with both C libraries that they are linked to. Each takes away more by itself once its machine stands.
  */
 
-import type { SeccompProfile } from "../spec/seccomp.ts";
+import type { ArgumentRule, SeccompProfile } from "../spec/seccomp.ts";
 import type { SyscallName } from "../spec/syscalls.ts";
 
 const cloneThread = 0x0001_0000;
@@ -108,6 +108,26 @@ export const vmmSeccomp = (more: readonly SyscallName[]): SeccompProfile => ({
   allowIf: [{ name: "clone", argument: 0, mask: cloneThread, equals: cloneThread }],
   refuse: ["clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "io_setup"],
 });
+
+const familyUnix = 1;
+/** A socket of no network's. */
+export const unixSocket: ArgumentRule = {
+  name: "socket",
+  argument: 0,
+  mask: 0xffff_ffff,
+  equals: familyUnix,
+};
+
+/** What a monitor calls besides that ends its guest's vsock in sockets: it listens at one, and connects to others. */
+export const vsockCalls: readonly SyscallName[] = [
+  "bind",
+  "listen",
+  "accept4",
+  "connect",
+  "recvfrom",
+  "sendto",
+  "shutdown",
+];
 
 /** What a server of files calls besides, beneath the directory that it was given. */
 export const fileServerCalls: readonly SyscallName[] = [

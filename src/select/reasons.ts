@@ -52,6 +52,10 @@ export const reasonTable = {
     says: (why) => why,
     remedy: () => "use another build of the image, or another of its monitors",
   },
+  "vsock-unsupported": {
+    says: (why) => why,
+    remedy: () => "leave out the annotation com.urunc.unikernel.vAccel, or use another monitor",
+  },
   "program-missing": {
     says: (why) => why,
     remedy: () => "install the program or set its path in the configuration, then tripod check",

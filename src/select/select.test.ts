@@ -11,7 +11,7 @@ import {
   richFacts,
   sptOffer,
 } from "../spec/fixtures.ts";
-import { untrustedPath } from "../spec/paths.ts";
+import { hostPath, untrustedPath } from "../spec/paths.ts";
 import type { MonitorFeatures, Supports } from "../spec/support.ts";
 import {
   type Decision,
@@ -109,6 +109,27 @@ test("emulation allowed by the policy ranks behind everything that is not emulat
   assert.equal(chosenBy(decision), "unikernel/spt");
   const fitting = decision.verdicts.filter((verdict) => verdict.fits).toSorted((a, b) => a.rank - b.rank);
   assert.equal(fitting.at(-1)?.by, "qemu");
+});
+
+test("a guest that calls an accelerator runs by a monitor whose vsock ends where the agent listens", () => {
+  const features = { guests: { pvh: ["amd64"] }, kvm: "optional", taps: "fd", shares: [] } as const;
+  const decideFor = (vaccel: NonNullable<typeof pvhOffer.vaccel>) =>
+    select({
+      ...base,
+      offers: [{ ...pvhOffer, monitors: ["firecracker", "cloud-hypervisor", "qemu"], vaccel }],
+      supports: [
+        { ...features, kind: "firecracker", vsock: "socket" },
+        { ...features, kind: "cloud-hypervisor" },
+        { ...features, kind: "qemu", vsock: "kernel" },
+      ],
+    });
+  const byPort = decideFor({ port: 2048 });
+  assert.equal(chosenBy(byPort), "unikernel/qemu");
+  assert.equal(refusal(byPort, "firecracker"), "vsock-unsupported");
+  const bySocket = decideFor({ port: 2048, socketDir: hostPath("/run/vaccel") });
+  assert.equal(chosenBy(bySocket), "unikernel/firecracker");
+  assert.equal(refusal(bySocket, "qemu"), "vsock-unsupported");
+  assert.equal(refusal(bySocket, "cloud-hypervisor"), "vsock-unsupported");
 });
 
 test("a demand on an image restricts its modes, the first match alone", () => {

@@ -175,6 +175,8 @@ function asUnikernel(
     return reason("monitor-arch-unsupported", `${offer.guest} on ${by} on ${offer.arch}`);
   const rootless = againstRoot?.(offer, features);
   if (rootless !== undefined) return reason("root-unsupported", rootless);
+  const unreachable = againstVsock(offer, features);
+  if (unreachable !== undefined) return reason("vsock-unsupported", unreachable);
   const program = facts.monitors[features.kind];
   if ("missing" in program) return reason("program-missing", program.missing);
   const hasNet = (offer.netDevices?.length ?? 0) > 0;
@@ -187,6 +189,18 @@ function asUnikernel(
   if (features.kvm === "required" && facts.kvm.can === "tiny" && !tinyGuests.has(offer.guest))
     return reason("kvm-too-small", offer.guest);
   return speedWith(features.kvm, facts.kvm, { asked: wish.monitor === by, policy, by });
+}
+
+/** What speaks against the vsock by which a guest would call its accelerator, whose address is of the kind that the monitor has. */
+function againstVsock(
+  { vaccel }: Extract<Offer, { mode: "unikernel" }>,
+  { kind, vsock }: MonitorFeatures,
+): string | undefined {
+  if (vaccel === undefined || vsock === (vaccel.socketDir === undefined ? "kernel" : "socket"))
+    return undefined;
+  if (vsock === undefined) return `${kind} gives a guest no vsock, by which it would call its accelerator`;
+  const form = vsock === "kernel" ? "vsock://2:<port>" : "unix://<directory>/vaccel.sock_<port>";
+  return `by ${kind} a guest calls the accelerator at an RPCAddress of the form ${form}`;
 }
 
 function speedWith(

@@ -15,8 +15,8 @@ export interface MonitorFeatures {
   readonly taps: "fd" | "name" | "none";
   /** How it can give a guest a directory of the host. */
   readonly shares: readonly ShareKind[];
-  /** Whether it can give the guest a vsock to the host. */
-  readonly vsock?: true;
+  /** What the other end of a guest's vsock is: the host's kernel, all of whose ports it reaches, or one socket for one port; absent: it gives none. */
+  readonly vsock?: "kernel" | "socket";
 }
 
 /** All monitors that Tripod can drive here; a kind that is not listed has no driver. */

@@ -233,8 +233,16 @@ export interface GuestBoot {
   readonly shares: readonly Share[];
   /** Put into the sandbox's own tree, which is the guest's root, before the monitor is started. */
   readonly rootFiles?: readonly GuestFile[];
-  /** A vsock to the host: the kernel's, or one that ends in the sockets of a directory. */
-  readonly vsock?: { readonly port: number; readonly socketDir?: HostPath };
+  readonly vsock?: Vsock;
+}
+
+/** A guest's vsock, by which it calls one port of the host. */
+export interface Vsock {
+  /** The guest's own address, which no other guest of this host has. */
+  readonly cid: number;
+  readonly port: number;
+  /** The host's socket behind that port; absent: whoever listens to the host kernel's. */
+  readonly socket?: HostPath;
 }
 
 /** A described guest as a monitor is given it: its initrd lies in one file. */
@@ -304,7 +312,7 @@ export interface Launch {
   readonly openFiles?: number;
   /** See the plan's step `spawn`. */
   readonly exitCodes?: readonly (readonly [status: number, exitCode: number])[];
-  /** Scratch space, bytes of tmpfs at /tmp; 0: none. */
+  /** Scratch space, bytes of tmpfs at /tmp, mounted before all else; 0: none. */
   readonly scratchBytes: number;
   /** The system calls allowed, or undefined when the program confines itself before the guest runs. */
   readonly seccomp: SeccompProfile | undefined;

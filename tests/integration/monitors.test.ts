@@ -4,15 +4,19 @@
  */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { which } from "../../src/host/process.ts";
@@ -151,9 +155,10 @@ function materials(
   kernel: LinuxKernel,
   purposes: readonly Purpose[],
   script: string,
+  programs: readonly string[] = [],
 ): Wanted["boot"] {
   const at = (name: string): HostPath => hostPath(join(lab.root, name));
-  writeFileSync(at("initrd"), initrdOf(kernel, purposes, script));
+  writeFileSync(at("initrd"), initrdOf(kernel, purposes, script, programs));
   for (const name of ["a", "b"]) {
     writeFileSync(at(name), "on a disk\n");
     truncateSync(at(name), mebibyte);
@@ -272,19 +277,86 @@ for (const kind of shareKinds)
     assertShares(lab, lines(text));
   });
 
+const port = 2048;
+/** `struct sockaddr_vm`, to the host. */
+const address = `pack("SSLLx4", 40, 0, ${port}, 2)`;
+const callsHost = `/usr/bin/perl -e 'socket(S, 40, 1, 0) && connect(S, ${address}) or die "vsock: $!"; syswrite S, "by vsock\n"; print <S>'`;
+/** Answers the first that calls with what it said, twice. */
+const hostAgent = `socket(L, 40, 1, 0) && bind(L, pack("SSLLx4", 40, 0, ${port}, 0xffffffff)) && listen(L, 1) or die "vsock: $!";
+$| = 1; print "listening\n"; accept(S, L) or die; sysread S, $said, 99; syswrite S, "heard $said"`;
+
+test("Linux by QEMU calls an agent of the host by vsock", { timeout: 120_000 }, async (t) => {
+  const kernel = await kernelFor(t);
+  if (kernel === undefined || !requires(t, "vhost-vsock", existsSync("/dev/vhost-vsock"))) return;
+  const lab = makeLab(t);
+  const agent = spawn("perl", ["-e", hostAgent], { stdio: ["ignore", "pipe", "inherit"], timeout: 100_000 });
+  t.after(() => agent.kill("SIGKILL"));
+  await once(agent.stdout, "data");
+  const { code, text } = await run(lab, {
+    monitor: "qemu",
+    program: hostPath("/usr/bin/qemu-system-x86_64"),
+    kvm: false,
+    boot: {
+      ...materials(lab, kernel, ["pci", "vsock"], callsHost, ["/usr/bin/perl"]),
+      disks: [],
+      vsock: { cid: user, port },
+    },
+  });
+  assert.equal(code, 0, text);
+  assert.ok(lines(text).includes("heard by vsock"), text);
+});
+
 const onKvm = [
   ["firecracker", "mmio", undefined],
   ["cloud-hypervisor", "pci", "virtiofs"],
 ] as const;
 
+/** What a test of a monitor needs that runs by KVM alone; undefined where it is skipped. */
+async function onKvmFor(
+  t: TestContext,
+  monitor: MonitorKind,
+): Promise<{ readonly kernel: LinuxKernel; readonly program: HostPath; readonly lab: Lab } | undefined> {
+  const kernel = await kernelFor(t);
+  const program = which(monitor, dirs);
+  if (kernel === undefined || !requires(t, monitor, program !== undefined) || program === undefined)
+    return undefined;
+  const lab = makeLab(t);
+  const facts = await lab.tripod(["check", "-o", "json"]);
+  const hasKvm = facts.stdout.includes("linux: Guests run");
+  return requires(t, "kvm that runs Linux", hasKvm) ? { kernel, program, lab } : undefined;
+}
+
+for (const [monitor, bus] of onKvm)
+  test(`Linux by ${monitor} calls an agent of the host by vsock`, { timeout: 120_000 }, async (t) => {
+    const given = await onKvmFor(t, monitor);
+    if (given === undefined) return;
+    const { kernel, program, lab } = given;
+    const socket = hostPath(join(lab.root, `vaccel.sock_${port}`));
+    const agent = createServer((caller) => {
+      caller.once("data", (said) => caller.end(`heard ${said}`));
+    });
+    t.after(() => agent.close());
+    await new Promise<void>((resolve) => agent.listen(socket, resolve));
+    chmodSync(socket, 0o666);
+    const script = `${callsHost}\n${monitor === "firecracker" ? "reboot -f" : ""}`;
+    const { code, text } = await run(lab, {
+      monitor,
+      program,
+      kvm: true,
+      boot: {
+        ...materials(lab, kernel, [bus, "vsock"], script, ["/usr/bin/perl"]),
+        vsock: { cid: user, port, socket },
+      },
+    });
+    assert.equal(code, 0, text);
+    assert.ok(lines(text).includes("heard by vsock"), text);
+  });
+
 for (const [monitor, bus, kind] of onKvm)
   test(`Linux by ${monitor} uses what it was given`, { timeout: 120_000 }, async (t) => {
-    const kernel = await kernelFor(t);
-    const program = which(monitor, dirs);
-    if (kernel === undefined || !requires(t, monitor, program !== undefined) || program === undefined) return;
-    const lab = makeLab(t);
-    const facts = await lab.tripod(["check", "-o", "json"]);
-    if (!requires(t, "kvm that runs Linux", facts.stdout.includes("linux: Guests run"))) return;
+    const given = await onKvmFor(t, monitor);
+    if (given === undefined) return;
+    const { kernel, program, lab } = given;
     const served = kind !== undefined && canServe(kind) ? kind : undefined;
     const script = [
       usesDisks,

@@ -10,7 +10,8 @@ import {
   renameSync,
   rmSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { spawnSync } from "node:child_process";
+import { basename, dirname, join } from "node:path";
 import { runToEnd, tree } from "./tripod.ts";
 
 const modulesByPurpose = {
@@ -19,8 +20,14 @@ const modulesByPurpose = {
   disk: ["virtio_blk"],
   virtiofs: ["fuse", "virtiofs"],
   "9p": ["netfs", "fscache", "9pnet", "9pnet_virtio", "9p"],
+  vsock: ["vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport"],
 } as const;
 export type Purpose = keyof typeof modulesByPurpose;
+
+const wanted: ReadonlySet<string> = new Set([
+  "vmlinuz",
+  ...Object.values(modulesByPurpose).flatMap((names) => names.map((name) => `${name}.ko`)),
+]);
 
 /** A directory with `vmlinuz` and the modules. */
 export type LinuxKernel = string;
@@ -28,7 +35,7 @@ export type LinuxKernel = string;
 /** The kernel, fetched and taken out once per tree; undefined where there is no package of it. */
 export async function linuxKernel(): Promise<LinuxKernel | undefined> {
   const kept = join(tree, "build/tests/linux");
-  if (existsSync(kept)) return kept;
+  if ([...wanted].every((name) => existsSync(join(kept, name)))) return kept;
   const depends = await runToEnd("apt-cache", ["depends", "linux-image-amd64"]);
   const name = /Depends: (linux-image-\S+-amd64)/.exec(depends.stdout)?.[1];
   if (name === undefined) return undefined;
@@ -42,6 +49,7 @@ export async function linuxKernel(): Promise<LinuxKernel | undefined> {
     const unpacked = await runToEnd("dpkg", ["-x", join(work, file), root], { timeoutMs: 120_000 });
     if (unpacked.code !== 0) throw new Error(`dpkg -x ${file}: ${unpacked.stderr}`);
     takeOut(root, join(work, "taken"));
+    rmSync(kept, { recursive: true, force: true });
     renameSync(join(work, "taken"), kept);
     return kept;
   } finally {
@@ -52,14 +60,9 @@ export async function linuxKernel(): Promise<LinuxKernel | undefined> {
 /** Of the whole package the kernel and a handful of modules. */
 function takeOut(root: string, to: string): void {
   mkdirSync(to);
-  const wanted = new Map(
-    Object.values(modulesByPurpose)
-      .flat()
-      .map((name) => [`${name}.ko`, `${name}.ko`]),
-  );
   for (const file of readdirSync(root, { recursive: true, encoding: "utf8" })) {
-    const name = basename(file).startsWith("vmlinuz-") ? "vmlinuz" : wanted.get(basename(file));
-    if (name !== undefined) copyFileSync(join(root, file), join(to, name));
+    const name = basename(file).startsWith("vmlinuz-") ? "vmlinuz" : basename(file);
+    if (wanted.has(name)) copyFileSync(join(root, file), join(to, name));
   }
 }
 
@@ -72,8 +75,28 @@ function member(name: string, mode: number, content: Buffer): Buffer {
   return Buffer.concat([padded(Buffer.from(head)), padded(content)]);
 }
 
-/** An initrd whose `init` loads modules and then runs a script of busybox's shell. */
-export function initrdOf(kernel: LinuxKernel, purposes: readonly Purpose[], script: string): Buffer {
+const partsAbove = (path: string): string[] => dirname(path).split("/").slice(1);
+
+/** A program of this machine and what it is linked to, as members at their own places. */
+function programMembers(program: string): Buffer[] {
+  const { stdout } = spawnSync("ldd", [program], { encoding: "utf8", timeout: 10_000 });
+  const paths = [program, ...[...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path ?? "")];
+  const directories = new Set(
+    paths.flatMap((path) => partsAbove(path).map((_, index, all) => all.slice(0, index + 1).join("/"))),
+  );
+  return [
+    ...[...directories].map((name) => member(name, 0o040755, Buffer.alloc(0))),
+    ...paths.map((path) => member(path.slice(1), 0o100755, readFileSync(path))),
+  ];
+}
+
+/** An initrd whose `init` loads modules and then runs a script of busybox's shell, which may call other programs of this machine. */
+export function initrdOf(
+  kernel: LinuxKernel,
+  purposes: readonly Purpose[],
+  script: string,
+  programs: readonly string[] = [],
+): Buffer {
   const modules = purposes.flatMap((purpose) => [...modulesByPurpose[purpose]]);
   const init = [
     "#!/bin/busybox sh",
@@ -96,6 +119,7 @@ export function initrdOf(kernel: LinuxKernel, purposes: readonly Purpose[], scri
     ...modules.map((name) =>
       member(`modules/${name}.ko`, 0o100644, readFileSync(join(kernel, `${name}.ko`))),
     ),
+    ...programs.flatMap(programMembers),
     member("init", program, Buffer.from(`${init}\n`)),
     member("TRAILER!!!", 0, Buffer.alloc(0)),
   ]);

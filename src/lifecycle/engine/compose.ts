@@ -1,6 +1,5 @@
 /** From an engine's bundle and a decision to what the pure functions of the unikernel mode are given. */
 
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { guestDriver } from "../../guest/index.ts";
 import { type NodeFacts, pathOf } from "../../host/facts/facts.ts";
@@ -16,6 +15,7 @@ import type { Credentials, Stdio } from "../../spec/plan.ts";
 import { type DnsConfig, parseResolvConf } from "../../spec/resolv.ts";
 import type { FittingVerdict, MonitorKind, Offer, SandboxFile } from "../../spec/values.ts";
 import type { Context } from "../context.ts";
+import { ownNumber } from "../own-number.ts";
 import { unikernelWorkload } from "../unikernel.ts";
 import type { Bundle } from "./bundle.ts";
 import { groundOf, limitsOf } from "./ground.ts";
@@ -25,9 +25,6 @@ type UnikernelOffer = Extract<Offer, { mode: "unikernel" }>;
 
 /** Guest memory where the engine sets no limit: urunc's default, which images made for it were tried with. Only touched pages count. */
 const defaultGuestBytes = 256 * mebibyte;
-/** As for sandboxes of our own, but from the id's hash: an engine's ids need not be hexadecimal. */
-const firstUid = 0x7000_0000;
-const uidBits = 24;
 
 export interface EngineComposition {
   readonly context: Context;
@@ -75,6 +72,7 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
         kvm: chosen.speed === "hardware",
       },
       arch: facts.arch,
+      id: request.id,
       subject: `the bundle ${bundle.dir}`,
       lowers: [rootfs],
       tree: rootfs,
@@ -147,8 +145,7 @@ export function vcpusOf(
 /** The image's user, if it has one; a monitor is never root, so else one that no other sandbox has. */
 function credentialsOf(config: EngineConfig, id: string): Credentials {
   const { uid, gid } = config.process?.user ?? {};
-  const own = firstUid + (createHash("sha256").update(id).digest().readUInt32BE(0) >>> (32 - uidBits));
-  const user = uid || own;
+  const user = uid || ownNumber(id);
   return { uid: user, gid: gid || user, groups: [] };
 }
 

@@ -9,7 +9,15 @@ import { TripodError } from "../../spec/errors.ts";
 import { type SandboxPath, sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
 import type { Disk, Launch, Machine, Nic, Share } from "../../spec/values.ts";
-import { type MonitorDriver, type RenderInput, deviceNode, disksByPath, mebibyte } from "../monitor.ts";
+import {
+  type MonitorDriver,
+  type RenderInput,
+  deviceNode,
+  disksByPath,
+  mebibyte,
+  vsockNeeds,
+  vsockPath,
+} from "../monitor.ts";
 import { shareServer } from "../share-server.ts";
 import { cloudHypervisorSeccomp } from "./seccomp.ts";
 
@@ -29,6 +37,7 @@ export const cloudHypervisor: MonitorDriver = {
     kvm: "required",
     taps: "fd",
     shares: ["virtiofs"],
+    vsock: "socket",
   },
   // Released programs are static; one that was built here is not.
   needs: () => ({ libraries: "as-linked", files: [] }),
@@ -42,6 +51,7 @@ function render({ boot, machine, program, needs, shareServer: server }: RenderIn
   const { initrd } = boot;
   const disks = disksByPath(boot.disks, diskPath);
   const shared = boot.shares.length > 0;
+  const vsock = vsockNeeds(boot);
   const taps = boot.nics.map((nic, index) => ({ nic, at: 3 + index }));
   return {
     program,
@@ -68,6 +78,7 @@ function render({ boot, machine, program, needs, shareServer: server }: RenderIn
         "--net",
         taps.map(({ nic, at }, index) => nicArgument(nic, index, at)),
       ),
+      ...(boot.vsock === undefined ? [] : ["--vsock", `cid=${boot.vsock.cid},socket=${vsockPath}`]),
     ],
     env: [],
     opens: [],
@@ -77,14 +88,15 @@ function render({ boot, machine, program, needs, shareServer: server }: RenderIn
       { from: boot.kernel, at: sandboxPath("/kernel") },
       ...(initrd === undefined ? [] : [{ from: initrd, at: sandboxPath("/initrd") }]),
       ...disks.files,
+      ...vsock.binds,
     ],
     devices: [deviceNode("/dev/kvm"), deviceNode("/dev/urandom"), ...disks.devices],
     files: [],
     helpers: boot.shares.map((share, index) => shareServer(share, server, { path: socketPath(index) })),
     // The guest's memory, which the servers of files map.
     ...(shared ? { memoryFileBytes: machine.memoryBytes } : {}),
-    scratchBytes: 0,
-    seccomp: cloudHypervisorSeccomp({ connects: shared }),
+    scratchBytes: vsock.scratchBytes,
+    seccomp: cloudHypervisorSeccomp({ connects: shared, calls: boot.vsock !== undefined }),
     stop: { signal: 15, deadlineMs: 5000 },
     overheadBytes: overheadBytes(machine),
   };
@@ -99,7 +111,8 @@ function check(boot: RenderInput["boot"], { memoryBytes, vcpus }: Machine): void
     );
   if (vcpus < 1 || vcpus > maxVcpus)
     throw new TripodError("no-fit", `${vcpus} processors were asked for, a guest has 1 to ${maxVcpus}`);
-  const devices = boot.disks.length + boot.nics.length + boot.shares.length;
+  const devices =
+    boot.disks.length + boot.nics.length + boot.shares.length + (boot.vsock === undefined ? 0 : 1);
   if (devices > maxDevices)
     throw new TripodError(
       "no-fit",

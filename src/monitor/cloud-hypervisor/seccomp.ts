@@ -2,12 +2,14 @@
 
 import type { SeccompProfile } from "../../spec/seccomp.ts";
 import type { SyscallName } from "../../spec/syscalls.ts";
-import { vmmSeccomp } from "../vmm-seccomp.ts";
+import { unixSocket, vmmSeccomp, vsockCalls } from "../vmm-seccomp.ts";
 
 /** The connection to a server of files. */
 const connection: readonly SyscallName[] = ["connect", "recvmsg", "sendmsg", "getsockopt"];
 
-const familyUnix = 1;
+/** It takes its own socket away as it ends. */
+const removal: readonly SyscallName[] = ["unlink", "unlinkat"];
+
 const base = vmmSeccomp([
   // Signals come to its threads by a pair of sockets.
   "socketpair",
@@ -18,9 +20,21 @@ const base = vmmSeccomp([
   "fallocate",
 ]);
 
-/** A socket of no network's: only to ask for a tap's MTU and to speak to a server of files. */
-export const cloudHypervisorSeccomp = ({ connects }: { readonly connects: boolean }): SeccompProfile => ({
+/** Sockets are made to ask for a tap's MTU, to speak to a server of files (`connects`), and as the end of a guest's vsock (`calls`). */
+export const cloudHypervisorSeccomp = ({
+  connects,
+  calls,
+}: {
+  readonly connects: boolean;
+  readonly calls: boolean;
+}): SeccompProfile => ({
   ...base,
-  allow: [...base.allow, ...(connects ? connection : [])],
-  allowIf: [...(base.allowIf ?? []), { name: "socket", argument: 0, mask: 0xffff_ffff, equals: familyUnix }],
+  allow: [
+    ...new Set([
+      ...base.allow,
+      ...(connects ? connection : []),
+      ...(calls ? [...vsockCalls, ...removal] : []),
+    ]),
+  ],
+  allowIf: [...(base.allowIf ?? []), unixSocket],
 });

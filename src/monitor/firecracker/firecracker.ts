@@ -11,7 +11,15 @@ import { TripodError } from "../../spec/errors.ts";
 import { type SandboxPath, sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
 import type { Disk, Launch, Machine } from "../../spec/values.ts";
-import { type MonitorDriver, type RenderInput, deviceNode, disksByPath, mebibyte } from "../monitor.ts";
+import {
+  type MonitorDriver,
+  type RenderInput,
+  deviceNode,
+  disksByPath,
+  mebibyte,
+  vsockNeeds,
+  vsockPath,
+} from "../monitor.ts";
 import { firecrackerSeccomp } from "./seccomp.ts";
 
 /** Firecracker's own bounds. */
@@ -36,6 +44,7 @@ export const firecracker: MonitorDriver = {
     kvm: "required",
     taps: "name",
     shares: [],
+    vsock: "socket",
   },
   // Released programs are static; one that was built here is not.
   needs: () => ({ libraries: "as-linked", files: [] }),
@@ -58,6 +67,7 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
   check(boot, machine);
   const { initrd } = boot;
   const disks = disksByPath(boot.disks, diskPath);
+  const vsock = vsockNeeds(boot);
   return {
     program,
     // Its log goes to stdout, among the guest's lines: of its own it says only what is wrong.
@@ -70,6 +80,7 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
       { from: boot.kernel, at: sandboxPath("/kernel") },
       ...(initrd === undefined ? [] : [{ from: initrd, at: sandboxPath("/initrd") }]),
       ...disks.files,
+      ...vsock.binds,
     ],
     devices: [
       deviceNode("/dev/kvm"),
@@ -80,10 +91,10 @@ function render({ boot, machine, program, needs }: RenderInput): Launch {
       { at: configPath, content: Buffer.from(JSON.stringify(config(boot, machine))).toString("base64") },
     ],
     helpers: [],
-    scratchBytes: 0,
+    scratchBytes: vsock.scratchBytes,
     // The ring of a network device is a page that is mapped twice.
     memoryFileBytes: 65_536,
-    seccomp: firecrackerSeccomp,
+    seccomp: firecrackerSeccomp({ calls: boot.vsock !== undefined }),
     stop: { signal: 9, deadlineMs: 2000 },
     overheadBytes: overheadBytes(machine),
   };
@@ -98,7 +109,7 @@ function check(boot: RenderInput["boot"], { memoryBytes, vcpus }: Machine): void
     );
   if (vcpus < 1 || vcpus > maxVcpus)
     throw new TripodError("no-fit", `${vcpus} processors were asked for, a guest has 1 to ${maxVcpus}`);
-  const devices = boot.disks.length + boot.nics.length;
+  const devices = boot.disks.length + boot.nics.length + (boot.vsock === undefined ? 0 : 1);
   if (devices > maxDevices)
     throw new TripodError("no-fit", `the guest has ${devices} devices, Firecracker has ${maxDevices} slots`);
   if (boot.shares.length > 0)
@@ -112,7 +123,7 @@ function check(boot: RenderInput["boot"], { memoryBytes, vcpus }: Machine): void
 }
 
 /** The file that Firecracker reads, by its published API: the bodies of its requests under the names of their resources. */
-function config({ initrd, bootLine, disks, nics }: RenderInput["boot"], machine: Machine) {
+function config({ initrd, bootLine, disks, nics, vsock }: RenderInput["boot"], machine: Machine) {
   return {
     "boot-source": {
       kernel_image_path: "/kernel",
@@ -131,6 +142,7 @@ function config({ initrd, bootLine, disks, nics }: RenderInput["boot"], machine:
       // Firecracker before 1.16 refuses the field: it gets it only where the guest would be wrong without.
       ...(mtu === ethernetMtu ? {} : { mtu }),
     })),
+    ...(vsock === undefined ? {} : { vsock: { guest_cid: vsock.cid, uds_path: vsockPath } }),
   };
 }
 

@@ -12,7 +12,7 @@ export interface QemuMachine {
   readonly type: string;
   /** What follows the name of a virtio device: the bus that it sits on. */
   readonly bus: "device" | "pci";
-  /** Disks, network devices and shares in all. */
+  /** Disks, network devices, shares and the vsock in all. */
   readonly maxDevices: number;
   /** QEMU's own files that it loads into this machine. */
   readonly firmware: readonly string[];

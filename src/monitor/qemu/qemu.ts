@@ -7,7 +7,7 @@
  */
 
 import { TripodError } from "../../spec/errors.ts";
-import { sandboxPath } from "../../spec/paths.ts";
+import { hostPath, sandboxPath } from "../../spec/paths.ts";
 import { formatBytes } from "../../spec/units.ts";
 import { type Arch, type GuestKind, type Launch, type Machine, isReadonlyTree } from "../../spec/values.ts";
 import { type MonitorDriver, type ProgramNeeds, type RenderInput, deviceNode, mebibyte } from "../monitor.ts";
@@ -44,7 +44,14 @@ const overheadBytes = (machine: Machine): number =>
   Math.ceil(machine.memoryBytes / 128);
 
 export const qemu: MonitorDriver = {
-  features: { kind: "qemu", guests: qemuGuests, kvm: "optional", taps: "fd", shares: ["9p", "virtiofs"] },
+  features: {
+    kind: "qemu",
+    guests: qemuGuests,
+    kvm: "optional",
+    taps: "fd",
+    shares: ["9p", "virtiofs"],
+    vsock: "kernel",
+  },
   needs,
   opensKernel: "path",
   overheadBytes,
@@ -85,9 +92,11 @@ function render({ guest, boot, machine, program, needs: files, shareServer: serv
   const kind = guestOf(guest, machine.arch);
   const { type, bus } = kind.machine;
   const { initrd } = boot;
-  checkMachine(machine, kind, boot.disks.length + boot.nics.length + boot.shares.length);
+  const vsocks = boot.vsock === undefined ? [] : [boot.vsock];
+  checkMachine(machine, kind, boot.disks.length + boot.nics.length + boot.shares.length + vsocks.length);
   let fd = 3;
   const disks = boot.disks.map((disk) => ({ disk, at: fd++ }));
+  const hosts = vsocks.map(({ cid }) => ({ cid, at: fd++ }));
   const taps = boot.nics.map((nic) => ({ nic, at: fd++ }));
   const shares = boot.shares.map((share, index) => ({
     share,
@@ -124,15 +133,19 @@ function render({ guest, boot, machine, program, needs: files, shareServer: serv
       ...disks.flatMap(({ disk, at }, index) => diskArguments(disk, { index, at, bus })),
       ...taps.flatMap(({ nic, at }, index) => nicArguments(nic, { index, at, bus, guest: kind })),
       ...shares.flatMap(({ share, index, at }) => shareArguments(share, { index, at, bus })),
+      ...hosts.flatMap(({ cid, at }) => ["-device", `vhost-vsock-${bus},guest-cid=${cid},vhostfd=${at}`]),
     ],
     // It looks for modules beside its own program, which its private root does not hold.
     env: [`QEMU_MODULE_DIR=${moduleDir}`],
-    opens: disks.map(({ disk, at }) => ({
-      name: `block-${disk.name}`,
-      path: disk.path,
-      write: !disk.readonly,
-      at,
-    })),
+    opens: [
+      ...disks.map(({ disk, at }) => ({
+        name: `block-${disk.name}`,
+        path: disk.path,
+        write: !disk.readonly,
+        at,
+      })),
+      ...hosts.map(({ at }) => ({ name: "vsock", path: hostPath("/dev/vhost-vsock"), write: true, at })),
+    ],
     taps: taps.map(({ nic, at }) => ({ name: nic.tap, at })),
     binds: [
       ...files,

@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub struct PrivateRoot {
     dir: OwnedFd,
-    /// The tmpfs's own device: mount points are made on it and never on what is bound into it.
-    device: u64,
+    /// The devices of the tmpfs itself and of those that the plan mounted in it: mount points are made on them and never on what is bound.
+    devices: Vec<u64>,
     /// The host's null device, to hide files behind.
     null: OwnedFd,
     /// Device nodes that the spawned user will own.
@@ -65,7 +65,7 @@ impl PrivateRoot {
             .st_dev;
         Ok(PrivateRoot {
             dir,
-            device,
+            devices: vec![device],
             null,
             nodes: Vec::new(),
         })
@@ -109,7 +109,7 @@ impl PrivateRoot {
         let device = rustix::fs::fstat(holder)
             .or_system(|| format!("cannot look at the place for {at}"))?
             .st_dev;
-        if device == self.device {
+        if self.devices.contains(&device) {
             return Ok(());
         }
         Err(Error::step(format!(
@@ -155,7 +155,7 @@ impl PrivateRoot {
     }
 
     /// Mounts a kernel file system. Options are the file system's own (`size=1m`) or `ro`, `noexec`, `exec`.
-    pub fn mount(&self, step: &Mount) -> Result<()> {
+    pub fn mount(&mut self, step: &Mount) -> Result<()> {
         let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
         if step.kind != KernelFs::Devpts {
             attributes |= MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -173,6 +173,10 @@ impl PrivateRoot {
             }
         }
         let mount = detached(step.kind.name(), &options, attributes)?;
+        if step.kind == KernelFs::Tmpfs {
+            let stat = rustix::fs::fstat(&mount).or_system(|| format!("cannot look at {}", step.at))?;
+            self.devices.push(stat.st_dev);
+        }
         self.attach(mount.as_fd(), step.at.as_str(), true)
     }
 
