@@ -148,7 +148,7 @@ fn make(invocation: &Invocation) -> Result<Made, Failure> {
     let (mut brain, decision) = brain::decide(invocation, &request)?;
     match decision {
         Decision::Delegate(to) => {
-            drop(brain);
+            brain.end();
             Ok(Made::Delegated(hand_over(&call, &to, pod_of(&config))))
         }
         Decision::Sandbox(first) => {
