@@ -233,6 +233,10 @@ function supportPage() {
     "files and against parsers written after theirs, up to the start of the monitor. A test of a monitor that is on no registry (Firecracker, Cloud Hypervisor, the",
     "virtiofsd that needs no root) runs where the program is on PATH, and Linux by KVM where the machine's KVM runs Linux; elsewhere it is a listed skip.",
     "",
+    "On a share a guest has the rights of its monitor's user, whoever it is inside: it reads what others may read, and changes what others may change or what it made itself. A",
+    "Linux guest that is to own its root has it on an initrd or a disk. urunit reads its configuration from `/sys/firmware/initrd` where its root is a disk, or under an engine",
+    "a share: Linux 6.8 and later. `script/test-linux` runs the roots of a Linux guest, from bundle and image to exit status, on a kernel built for it.",
+    "",
     "| Guest | Monitor | Architectures | Root | Run for real |",
     "|---|---|---|---|---|",
     ...pairs.map(

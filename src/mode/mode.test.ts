@@ -239,7 +239,7 @@ test("a tree of the sandbox's own is made in the ground, before anything that li
   assert.ok(prepare(inputOf(linux)).steps.every((step) => step.do !== "overlay" && step.do !== "copy"));
 });
 
-test("name servers and our first process are put into the sandbox's own tree, before anything is bound", () => {
+test("name servers, our first process and its configuration are put into the sandbox's own tree, before anything is bound", () => {
   const share: UnikernelWorkload = {
     ...linux,
     root: { kind: "9p", path: hostPath(`${stateDir}/rootfs`), readonly: false },
@@ -248,16 +248,24 @@ test("name servers and our first process are put into the sandbox's own tree, be
     init: { path: hostPath("/bin/tripod-init"), sizeBytes: 5 },
   };
   const { steps } = launch(inputOf(share), dualStack).plan;
-  const begin = steps.flatMap((step) => ("at" in step ? [`${step.do} ${step.at}`] : [])).slice(0, 7);
+  const begin = steps.flatMap((step) => ("at" in step ? [`${step.do} ${step.at}`] : [])).slice(0, 10);
   assert.deepEqual(begin, [
+    "directory rootfs/proc",
+    "directory rootfs/sys",
+    "directory rootfs/dev",
     "directory rootfs/etc",
     "file rootfs/etc/resolv.conf",
     "file rootfs/etc/hosts",
     "file rootfs/etc/hostname",
     "directory rootfs/.tripod",
     "concat rootfs/.tripod/init",
-    "concat initrd",
+    "file rootfs/urunit.conf",
   ]);
+  const config = steps.find((step) => step.do === "file" && step.at === "rootfs/urunit.conf");
+  const spawn = steps.find((step) => step.do === "spawn");
+  // In it are the variables: the monitor's user reads it for the guest's root, and nobody else.
+  assert.ok(config?.do === "file" && spawn?.do === "spawn");
+  assert.deepEqual([config.mode, config.owner], [0o400, { uid: spawn.as.uid, gid: spawn.as.gid }]);
 });
 
 const refused = (workload: UnikernelWorkload): void =>

@@ -74,7 +74,7 @@ export function launchOf(
     needs: workload.needs,
     ...(workload.shareServer === undefined ? {} : { shareServer: workload.shareServer }),
   });
-  const before = [...rootFileSteps(boot), ...steps, ...takeSteps(workload)];
+  const before = [...rootFileSteps(input, boot), ...steps, ...takeSteps(workload)];
   const all = [...before, ...launchSteps(input, workload, { boot, launch, net })];
   return { plan: planOf(input, guarded(all, workload.resolved ?? new Set())), launch };
 }
@@ -154,7 +154,7 @@ function monitorBoot(
   input: ModeInput,
   boot: GuestBoot,
 ): { readonly given: MonitorBoot; readonly steps: readonly Step[] } {
-  const { initrd, rootFiles: _files, ...rest } = boot;
+  const { initrd, rootDirectories: _directories, rootFiles: _files, ...rest } = boot;
   const [part, second] = initrd;
   if (part === undefined) return { given: rest, steps: [] };
   if (second === undefined && "path" in part) return { given: { ...rest, initrd: part.path }, steps: [] };
@@ -165,10 +165,18 @@ function monitorBoot(
   };
 }
 
-/** Files for the guest's root, into the sandbox's own tree. */
-function rootFileSteps({ rootFiles }: GuestBoot): readonly Step[] {
-  const directories = new Set<string>();
-  return (rootFiles ?? []).flatMap(({ at, mode, content }): Step[] => {
+/** Directories and files for the guest's root, into the sandbox's own tree. */
+function rootFileSteps(
+  input: ModeInput,
+  { rootDirectories = [], rootFiles = [] }: GuestBoot,
+): readonly Step[] {
+  const directories = new Set<string>(rootDirectories.map((at) => at.slice(1)));
+  const made = rootDirectories.map((at): Step => ({
+    do: "directory",
+    at: statePath(`${treePath}${at}`),
+    mode: 0o755,
+  }));
+  const filled = rootFiles.flatMap(({ at, mode, content, secret }): Step[] => {
     const parts = at.split("/").slice(1, -1);
     const above = parts.map((_, index) => parts.slice(0, index + 1).join("/"));
     const missing = above.filter((name) => !directories.has(name));
@@ -181,10 +189,16 @@ function rootFileSteps({ rootFiles }: GuestBoot): readonly Step[] {
         mode: 0o755,
       })),
       typeof content === "string"
-        ? { do: "file", at: file, content, mode }
+        ? { do: "file", at: file, content, mode, ...(secret === true ? { owner: ownerOf(input) } : {}) }
         : { do: "concat", at: file, parts: [{ from: content.path }], mode },
     ];
   });
+  return [...made, ...filled];
+}
+
+function ownerOf(input: ModeInput): { readonly uid: number; readonly gid: number } {
+  const { uid, gid } = credentialsOf(input);
+  return { uid, gid };
 }
 
 interface Rendered {

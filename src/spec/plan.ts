@@ -106,8 +106,14 @@ export interface Rlimit {
 export type Step =
   /** A directory in the state directory; parents must exist or come earlier. */
   | { readonly do: "directory"; readonly at: StatePath; readonly mode: number }
-  /** A file in the state directory. */
-  | { readonly do: "file"; readonly at: StatePath; readonly content: Base64; readonly mode: number }
+  /** A file in the state directory; `owner` absent: root's. */
+  | {
+      readonly do: "file";
+      readonly at: StatePath;
+      readonly content: Base64;
+      readonly mode: number;
+      readonly owner?: { readonly uid: number; readonly gid: number };
+    }
   /**
    * Joins files of the host and bytes to one file in the state directory: an initrd. Every part begins on a boundary of 4 bytes, the gap before it is zeros, as
    * Linux wants archives that follow each other. A part that is no regular file (a symbolic link too) fails the step; so do more than 2 GiB.

@@ -219,6 +219,8 @@ export interface GuestFile {
   /** Permission bits. */
   readonly mode: number;
   readonly content: Base64 | HostFile;
+  /** On a share it belongs to the monitor's user, so that its mode can keep it from all but the guest's root. Of a `Base64` content only. */
+  readonly secret?: true;
 }
 
 /** What a guest needs to boot, in nobody's command-line language. */
@@ -231,7 +233,8 @@ export interface GuestBoot {
   readonly disks: readonly Disk[];
   readonly nics: readonly Nic[];
   readonly shares: readonly Share[];
-  /** Put into the sandbox's own tree, which is the guest's root, before the monitor is started. */
+  /** Put into the sandbox's own tree, which is the guest's root, before the monitor is started: directories, then files. */
+  readonly rootDirectories?: readonly string[];
   readonly rootFiles?: readonly GuestFile[];
   readonly vsock?: Vsock;
 }
@@ -246,7 +249,9 @@ export interface Vsock {
 }
 
 /** A described guest as a monitor is given it: its initrd lies in one file. */
-export type MonitorBoot = Omit<GuestBoot, "initrd" | "rootFiles"> & { readonly initrd?: HostPath };
+export type MonitorBoot = Omit<GuestBoot, "initrd" | "rootDirectories" | "rootFiles"> & {
+  readonly initrd?: HostPath;
+};
 
 /** The size of the machine and how it is accelerated. */
 export interface Machine {

@@ -33,7 +33,7 @@ export const plans = [
       { do: "directory", at: statePath("root"), mode: 0o700 },
       { do: "directory", at: statePath("a/b c/ü…"), mode: 0 },
       { do: "file", at: statePath("config.json"), content: base64('{"a":1}\n'), mode: 0o644 },
-      { do: "file", at: statePath("empty"), content: "", mode: 0o4755 },
+      { do: "file", at: statePath("empty"), content: "", mode: 0o4755, owner: { uid: 7, gid: 8 } },
       { do: "concat", at: statePath("initrd"), parts: [], mode: 0o444 },
       {
         do: "concat",

@@ -14,12 +14,12 @@ export interface Ran {
   readonly test: string;
 }
 
-const linuxOn = (monitor: MonitorKind, root: RootKind): Ran => ({
+const linuxOn = (monitor: MonitorKind, root: RootKind, test = "tests/integration/monitors.test.ts"): Ran => ({
   guest: "linux",
   monitor,
   arch: "amd64",
   root,
-  test: "tests/integration/monitors.test.ts",
+  test,
 });
 
 export const ran: readonly Ran[] = [
@@ -54,6 +54,7 @@ export const ran: readonly Ran[] = [
   { guest: "pvh", monitor: "qemu", arch: "arm64", root: "none", test: "tests/contract/arm64.test.ts" },
   { guest: "linux", monitor: "qemu", arch: "amd64", root: "initrd", test: "tests/contract/linux.test.ts" },
   ...(["disk", "9p", "virtiofs"] as const).map((root) => linuxOn("qemu", root)),
+  ...(["disk", "9p", "virtiofs"] as const).map((root) => linuxOn("qemu", root, "tests/linux/roots.test.ts")),
   linuxOn("firecracker", "disk"),
   ...(["disk", "virtiofs"] as const).map((root) => linuxOn("cloud-hypervisor", root)),
 ];

@@ -85,15 +85,16 @@ fn wait_for(child: libc::pid_t, awaited: &libc::sigset_t) -> u8 {
 /// Asks what is left to end, and then makes it.
 fn end_the_rest(awaited: &libc::sigset_t) {
     for (signal, grace) in [(libc::SIGTERM, GRACE), (libc::SIGKILL, LAST_GRACE)] {
-        // SAFETY: this is process 1: what the call reaches is all the guest's other processes.
-        if unsafe { libc::kill(-1, signal) } != 0 {
+        while reap().is_some() {}
+        if !has_children() {
             return;
         }
+        // SAFETY: this is process 1: what the call reaches is all the guest's other processes.
+        unsafe { libc::kill(-1, signal) };
         let deadline = now() + grace;
         loop {
             while reap().is_some() {}
-            // SAFETY: signal 0 asks only whether there is anybody.
-            if unsafe { libc::kill(-1, 0) } != 0 {
+            if !has_children() {
                 return;
             }
             let left = deadline.saturating_sub(now());
@@ -117,6 +118,17 @@ fn reap() -> Option<(libc::pid_t, u8)> {
         libc::WEXITSTATUS(status)
     };
     (pid > 0).then_some((pid, code as u8))
+}
+
+/// Whether there is any other process of the guest's: whoever loses its parent becomes a child of process 1. (A signal to all would find the kernel's own
+/// threads, which never end.)
+fn has_children() -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: plain data, which the kernel fills in.
+    unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        libc::waitid(libc::P_ALL, 0, &raw mut info, options) == 0
+    }
 }
 
 fn next_signal(awaited: &libc::sigset_t, timeout: Option<Duration>) -> Option<libc::siginfo_t> {

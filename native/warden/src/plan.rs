@@ -258,6 +258,8 @@ pub struct File {
     pub at: StatePath,
     pub content: Bytes,
     pub mode: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
 }
 
 /// One part of a joined file: a file of the host as it is, or bytes.

@@ -3,7 +3,8 @@
 
 use crate::error::{Context, Error, Result};
 use crate::path::{StatePath, is_id};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, ResolveFlags};
+use crate::plan::Owner;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -124,10 +125,13 @@ impl StateDir {
     }
 
     /// Writes a file anew; what stood there before (a symlink, say) is replaced, never written through.
-    pub fn write_file(&self, at: &StatePath, content: &[u8], mode: u32) -> Result<()> {
+    pub fn write_file(&self, at: &StatePath, content: &[u8], mode: u32, owner: Option<Owner>) -> Result<()> {
         let what = || format!("cannot write {}/{at}", self.path.display());
         let file = self.create_file(at)?;
         write_all(file.as_fd(), content).or_system(what)?;
+        if let Some(Owner { uid, gid }) = owner {
+            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).or_system(what)?;
+        }
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode & 0o7777)).or_system(what)
     }
 

@@ -24,10 +24,12 @@ import { kernelWord } from "./line.ts";
 import { urunitConfig } from "./urunit.ts";
 
 const shareTag = "fs0";
+/** Where a first process mounts the kernel's own file systems; an image for containers need not have them. */
+const mountPoints = ["/proc", "/sys", "/dev"];
 /** Where our first process lies. */
 const ownInit = "/.tripod/init";
 const configFile = "urunit.conf";
-/** The kernel shows the initrd that it was given here, when it is told to keep it. */
+/** The kernel (6.8 and later) shows the initrd that it was given here, when it is told to keep it. */
 const rawInitrd = "/sys/firmware/initrd";
 /** CONFIG_INIT_ENV_ARG_LIMIT's default; the kernel panics on more. The program is one of the arguments, HOME and TERM are two of the variables. */
 const maxInitArgs = 31;
@@ -61,7 +63,7 @@ export const linux: GuestDriver = {
         net,
       ),
       shares: sharesOf(input),
-      ...(isOwnTree(input) ? { rootFiles: filesOf(input, start) } : {}),
+      ...(isOwnTree(input) ? { rootDirectories: mountPoints, rootFiles: filesOf(input, start) } : {}),
     };
   },
 };
@@ -126,11 +128,21 @@ const isOwnTree = ({ root, ownsTree }: GuestInput): boolean =>
   ownsTree && (root.kind === "9p" || root.kind === "virtiofs");
 
 /** What is added to the image's root. */
-function filesOf(input: GuestInput, { by }: Start): readonly GuestFile[] {
+function filesOf(input: GuestInput, { by, config }: Start): readonly GuestFile[] {
   const { init } = input;
   return [
     ...etcOf(input),
     ...(by === "ours" && init !== undefined ? [{ at: ownInit, mode: 0o755, content: init }] : []),
+    ...(config === undefined
+      ? []
+      : [
+          {
+            at: `/${configFile}`,
+            mode: 0o400,
+            content: Buffer.from(config).toString("base64"),
+            secret: true as const,
+          },
+        ]),
   ];
 }
 
@@ -138,9 +150,10 @@ function initrdOf(input: GuestInput, start: Start): readonly InitrdPart[] {
   const { root } = input;
   const { config } = start;
   if (root.kind !== "initrd")
-    return config === undefined ? [] : [{ content: Buffer.from(config).toString("base64") }];
+    return config === undefined || isOwnTree(input)
+      ? []
+      : [{ content: Buffer.from(config).toString("base64") }];
   const members: Member[] = filesOf(input, start).map(memberOf);
-  if (config !== undefined) members.push({ name: configFile, mode: 0o400, content: Buffer.from(config) });
   const image = { path: root.path };
   // Later members replace earlier ones of their name. They follow the directories that they lie in, which an image may have left out.
   return members.length === 0 ? [image] : [image, ...archive(withDirectories(members))];
@@ -226,8 +239,10 @@ function words(input: GuestInput, start: Start): readonly string[] {
 const consoleOf = ({ offer, monitor }: GuestInput): string =>
   offer.arch === "arm64" && monitor !== "firecracker" ? "ttyAMA0" : "ttyS0";
 
-const configWords = ({ root }: GuestInput): readonly string[] =>
-  root.kind === "initrd" ? [`URUNIT_CONFIG=/${configFile}`] : ["retain_initrd", `URUNIT_CONFIG=${rawInitrd}`];
+const configWords = (input: GuestInput): readonly string[] =>
+  input.root.kind === "initrd" || isOwnTree(input)
+    ? [`URUNIT_CONFIG=/${configFile}`]
+    : ["retain_initrd", `URUNIT_CONFIG=${rawInitrd}`];
 
 const p9Options = "trans=virtio,version=9p2000.L,msize=5000000,cache=mmap,posixacl";
 

@@ -10,9 +10,9 @@ type Bus = QemuMachine["bus"];
 /** A comma ends a value in QEMU's options; a doubled one stands for itself. */
 const value = (text: string): string => text.replaceAll(",", ",,");
 
-/** An fd set of one, so that QEMU never opens a path. No locks: the file is this sandbox's alone, and its fd cannot be reopened for one. */
+/** An fd set of one, so that QEMU never opens a path. No locks: the file is this sandbox's alone, and its fd cannot be reopened for one. A block device has a driver of its own. */
 export function diskArguments(
-  { name, readonly, sectorBytes }: Disk,
+  { name, readonly, sectorBytes, device }: Disk,
   { index, at, bus }: { readonly index: number; readonly at: number; readonly bus: Bus },
 ): string[] {
   const sector =
@@ -21,7 +21,7 @@ export function diskArguments(
     "-add-fd",
     `fd=${at},set=${at}`,
     "-blockdev",
-    `driver=file,node-name=file${index},filename=/dev/fdset/${at},locking=off,read-only=${readonly ? "on" : "off"}`,
+    `driver=${device === true ? "host_device" : "file"},node-name=file${index},filename=/dev/fdset/${at},locking=off,read-only=${readonly ? "on" : "off"}`,
     "-device",
     `virtio-blk-${bus},drive=file${index},serial=${value(name)}${sector}`,
   ];

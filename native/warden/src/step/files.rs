@@ -13,7 +13,9 @@ pub fn make_directory(step: &Directory, session: &mut Session) -> StepResult<()>
 }
 
 pub fn write_file(step: &File, session: &mut Session) -> StepResult<()> {
-    session.dir.write_file(&step.at, &step.content.0, step.mode)
+    session
+        .dir
+        .write_file(&step.at, &step.content.0, step.mode, step.owner)
 }
 
 /// Opens without waiting for anyone (a FIFO has no other end yet) and without becoming owner of a terminal.
