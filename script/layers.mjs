@@ -26,6 +26,9 @@ const pure = new Set(["spec", "select", "guest", "monitor", "mode", "wire"]);
 const machineModules =
   /^(node:)?(fs|child_process|net|http|https|http2|os|worker_threads|dgram|dns|tls|cluster|process|readline|repl|tty|sqlite|inspector)(\/|$)/;
 
+/** Folders that may import nothing but spec/. */
+const specOnly = new Set(["select", "wire"]);
+
 /** Narrower rules than the order, with their reason. */
 const forbidden = [
   { from: "guest", to: "monitor", why: "guests and monitors meet in mode/ through plain data" },
@@ -85,8 +88,8 @@ for (const file of sourceFiles(root)) {
     if (rule !== undefined) report(line, `${folder}/ must not import ${target}/: ${rule.why}`);
     else if (order.indexOf(target) > order.indexOf(folder) || !order.includes(target))
       report(line, `${folder}/ must not import ${target}/, which is below it`);
-    else if (folder === "select" && target !== "spec")
-      report(line, `select/ imports spec/ only, not ${target}/`);
+    else if (specOnly.has(folder) && target !== "spec")
+      report(line, `${folder}/ imports spec/ only, not ${target}/`);
   }
   if (pure.has(folder) && !isTest)
     for (const [index, content] of text.split("\n").entries())

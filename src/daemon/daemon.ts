@@ -10,8 +10,10 @@ import { join } from "node:path";
 import { gatherFacts } from "../host/facts/facts.ts";
 import { stateError } from "../host/state-error.ts";
 import type { Context } from "../lifecycle/context.ts";
-import { converse } from "../lifecycle/engine/create.ts";
+import { converse, firstLine } from "../lifecycle/engine/create.ts";
+import { decodeTaskHello } from "../spec/brain.ts";
 import { TripodError } from "../spec/errors.ts";
+import { attendTask } from "./task.ts";
 
 /** Conversations at once; more wait in the kernel's queue. */
 const maxConversations = 256;
@@ -45,7 +47,7 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
     open_.add(stream);
     stream.once("close", () => open_.delete(stream));
     stream.on("error", () => stream.destroy());
-    void converse(stream, context).then(() => stream.end());
+    void attend(stream, context).then(() => stream.end());
   });
   server.maxConnections = maxConversations;
   await listen(server, socket, run);
@@ -65,6 +67,19 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
       clearTimeout(late);
     },
   };
+}
+
+/** A runtime's one conversation, or a task's for as long as it lives. */
+async function attend(stream: Socket, context: Context): Promise<void> {
+  try {
+    const line = await firstLine(stream);
+    const hello = decodeTaskHello(line);
+    if (hello === undefined) await converse(stream, context, { line });
+    else await attendTask(stream, hello, context);
+  } catch {
+    // Whoever called is gone, or is none of ours: there is nobody to tell.
+    stream.destroy();
+  }
 }
 
 function isAnswered(socket: string): Promise<boolean> {

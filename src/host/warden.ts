@@ -70,15 +70,20 @@ export class WardenConnection {
   #closed: TripodError | undefined;
   readonly #exit = Promise.withResolvers<Exit>();
   readonly #gone = Promise.withResolvers<void>();
+  readonly #take: (line: string) => boolean;
 
-  constructor(stream: Duplex) {
+  /** `take` is shown every line first, and says whether it was for it. */
+  constructor(stream: Duplex, take: (line: string) => boolean = () => false) {
     this.#stream = stream;
+    this.#take = take;
     this.#exit.promise.catch(() => {});
     stream.setEncoding("utf8");
     stream.on("data", (chunk: string) => this.#receive(chunk));
     stream.on("error", (error: Error) => this.#close(error.message));
     stream.on("close", () => this.#close("the connection ended"));
     stream.on("end", () => this.#close("the connection ended"));
+    // Whoever read its first line has stopped it.
+    stream.resume();
   }
 
   prepare(plan: Plan, onExit: OnExit): Promise<Prepared> {
@@ -166,6 +171,7 @@ export class WardenConnection {
   }
 
   #dispatch(line: string): void {
+    if (this.#take(line)) return;
     const answer = decodeAnswer(line);
     if ("event" in answer) {
       this.#exit.resolve(answer);

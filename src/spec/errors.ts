@@ -179,6 +179,12 @@ export const errorTable = {
     "stop it first, or give another --root",
   ),
   "not-root": entry("user", 125, "The command needs root.", "run it as root: sudo tripod …"),
+  "wire-invalid": entry(
+    "host",
+    125,
+    "Another program sent bytes that do not follow the protocol it was thought to speak.",
+    "update the program that is named; if it is ours, please report it",
+  ),
   "setup-missing": entry(
     "user",
     125,

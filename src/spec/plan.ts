@@ -80,6 +80,11 @@ export interface Stdio {
   readonly tee: boolean;
   /** `log` in the state directory, CRI format (`<RFC 3339 nanoseconds> stdout|stderr F|P <line>`); rotated to `log.1` … Absent: none. */
   readonly log?: { readonly maxBytes: number; readonly files: number };
+  /**
+   * FIFOs or files of the host; one that is absent is nowhere. With `stdin: "engine"` the warden opens them and gives them to the workload as they are; else they
+   * become its own streams, for a terminal. Of a FIFO it keeps a reading end, so that a reader may come and go; input is held open until the start.
+   */
+  readonly pipes?: { readonly stdin?: HostPath; readonly stdout?: HostPath; readonly stderr?: HostPath };
 }
 
 /** An fd opened earlier in the plan (`open`, `tap`), given to the spawned process at a number. */
@@ -164,6 +169,19 @@ export type Step =
    * device. Fails, and leaves all as it was, while somebody else holds it. Undo mounts it again.
    */
   | { readonly do: "unmount"; readonly at: HostPath }
+  /**
+   * Mounts what an engine says makes up a root file system, on the host and for the sandbox, one over the other; everything mounted there is taken away at
+   * the end. `type`, `source` and `options` as containerd's `Mount` has them; `bind` and `rbind` are binds.
+   */
+  | {
+      readonly do: "rootfs";
+      readonly at: HostPath;
+      readonly mounts: readonly {
+        readonly type: string;
+        readonly source: string;
+        readonly options: readonly string[];
+      }[];
+    }
   /** A private root for the monitor: an empty tmpfs of at most `sizeBytes`, made read-only before exec. */
   | { readonly do: "root"; readonly sizeBytes: number }
   /**

@@ -81,6 +81,14 @@ export const plans = [
       },
       { do: "copy", lowers: [hostPath("/var/lib/tripod/layers/a")], at: statePath("rootfs") },
       { do: "unmount", at: hostPath("/run/bundle/rootfs") },
+      {
+        do: "rootfs",
+        at: hostPath("/run/bundle/rootfs"),
+        mounts: [
+          { type: "overlay", source: "overlay", options: ["index=off", "lowerdir=/b:/a", "ro"] },
+          { type: "bind", source: "/srv/tree", options: ["rbind", "ro"] },
+        ],
+      },
       { do: "root", sizeBytes: 65_536 },
       {
         do: "bind",
@@ -249,7 +257,12 @@ export const plans = [
         rlimits: [],
         maskedPaths: [],
         readonlyPaths: [],
-        stdio: { terminal: true, stdin: "engine", tee: false },
+        stdio: {
+          terminal: true,
+          stdin: "engine",
+          tee: false,
+          pipes: { stdin: hostPath("/run/fifo/in"), stdout: hostPath("/run/fifo/out") },
+        },
         stop: { say: base64("quit"), deadlineMs: 1 },
         channel: { at: 9, say: base64("hello"), expect: base64("running"), deadlineMs: 10_000 },
       },
@@ -268,6 +281,7 @@ export const stepKinds = {
   overlay: true,
   copy: true,
   unmount: true,
+  rootfs: true,
   root: true,
   bind: true,
   mount: true,

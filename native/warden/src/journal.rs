@@ -34,6 +34,9 @@ pub enum Begun {
         #[serde(skip_serializing_if = "Option::is_none")]
         mount: Option<Mounted>,
     },
+    Rootfs {
+        at: HostPath,
+    },
     Root,
     Bind,
     Mount,
@@ -71,7 +74,11 @@ impl Begun {
     /// disk before it begins: the others vanish with a crash of the machine as they do with ours.
     fn outlives_us(&self) -> bool {
         match self {
-            Begun::Cgroup { .. } | Begun::Network(_) | Begun::Oci { .. } | Begun::Unmount { .. } => true,
+            Begun::Cgroup { .. }
+            | Begun::Network(_)
+            | Begun::Oci { .. }
+            | Begun::Unmount { .. }
+            | Begun::Rootfs { .. } => true,
             Begun::Tap { netns, .. } | Begun::Nat { netns, .. } => netns.is_some(),
             _ => false,
         }

@@ -16,6 +16,7 @@ mod run;
 mod runtime;
 mod serve;
 mod session;
+mod shim;
 mod stage;
 mod state_dir;
 mod stdio;
@@ -33,14 +34,18 @@ use std::process::ExitCode;
 type Entry = fn(&[String]) -> ExitCode;
 
 /// Subcommands of `tripod-warden`.
-const COMMANDS: [(&str, Entry); 3] = [
+const COMMANDS: [(&str, Entry); 4] = [
     ("serve", serve::main),
+    ("task", serve::task_main),
     ("undo", undo::main),
     ("unpack", unpack::main),
 ];
 
 /// Other names that the program goes by (links to it): each is an entry point of its own.
-const NAMES: [(&str, Entry); 1] = [("tripod-runtime", runtime::main)];
+const NAMES: [(&str, Entry); 2] = [
+    ("tripod-runtime", runtime::main),
+    ("containerd-shim-tripod-v2", shim::main),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()

@@ -156,6 +156,20 @@ pub struct Stdio {
     pub tee: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogLimits>,
+    /// Of an engine: where its ends of the streams are; absent: the warden's own streams are they.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipes: Option<Pipes>,
+}
+
+/// FIFOs or files of the host; one that is absent is nowhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<HostPath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<HostPath>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<HostPath>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -367,6 +381,20 @@ pub struct Unmount {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rootfs {
+    pub at: HostPath,
+    pub mounts: Vec<HostMount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostMount {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub source: String,
+    pub options: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Open {
     pub name: String,
     pub path: HostPath,
@@ -490,6 +518,7 @@ pub enum Step {
     Overlay(Layers),
     Copy(Layers),
     Unmount(Unmount),
+    Rootfs(Rootfs),
     Root(Root),
     Bind(Bind),
     Mount(Mount),
@@ -515,6 +544,7 @@ impl Step {
             Step::Overlay(_) => "overlay",
             Step::Copy(_) => "copy",
             Step::Unmount(_) => "unmount",
+            Step::Rootfs(_) => "rootfs",
             Step::Root(_) => "root",
             Step::Bind(_) => "bind",
             Step::Mount(_) => "mount",

@@ -9,7 +9,7 @@ use crate::process::{self, Process};
 use crate::protocol::StepTime;
 use crate::stage::Stage;
 use crate::state_dir::StateDir;
-use crate::stdio::{Ends, Streams};
+use crate::stdio::{Ends, Held, Streams};
 use crate::step;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -81,6 +81,8 @@ pub struct Session {
     pub fds: BTreeMap<String, OwnedFd>,
     pub workload: Option<Workload>,
     pub streams: Option<Streams>,
+    /// What is open beside the streams that an engine gave the workload.
+    pub held: Option<Held>,
     /// The memory cgroup that tells of the workload's death for want of memory.
     pub memory: Option<PathBuf>,
 }
@@ -108,6 +110,7 @@ impl Session {
             fds: BTreeMap::new(),
             workload: None,
             streams: None,
+            held: None,
             memory: None,
         })
     }

@@ -16,7 +16,7 @@ async function main([verb, ...argv]: readonly string[]): Promise<number> {
     const stream = new Socket({ fd: 0 });
     const closed = new Promise((resolve) => stream.once("close", resolve));
     // The runtime ends us with the conversation: what V8 has compiled is kept before, or every start would compile it anew.
-    await converse(stream, await open(), () => flushCompileCache());
+    await converse(stream, await open(), { beforeLast: () => flushCompileCache() });
     stream.end();
     await closed;
     return 0;

@@ -32,6 +32,8 @@ export interface EngineComposition {
   readonly request: CreateRequest;
   readonly facts: NodeFacts;
   readonly chosen: FittingVerdict;
+  /** Where the streams are, if not the caller's own. */
+  readonly stdio?: Stdio;
 }
 
 /** Throws what is wrong with the bundle, its kernel or its limits. */
@@ -59,7 +61,7 @@ export async function composeBundle(composition: EngineComposition): Promise<Mod
     hostname,
     cniPluginDirs: [],
     hostDns: dnsOf(config),
-    stdio: stdioOf(config, request),
+    stdio: composition.stdio ?? stdioOf(config, request),
     engine: groundOf(bundle, request, context.config.network.natPool),
     workload: await unikernelWorkload({
       offer,

@@ -29,15 +29,22 @@ import { delegationOf } from "./delegate.ts";
 export async function converse(
   stream: Duplex,
   context: Context,
-  /** Called before the last line, after which the runtime waits for nobody. */
-  beforeLast: () => void = () => {},
+  {
+    line,
+    beforeLast = () => {},
+  }: {
+    /** The first line, where it was read already. */
+    readonly line?: string;
+    /** Called before the last line, after which the runtime waits for nobody. */
+    readonly beforeLast?: () => void;
+  } = {},
 ): Promise<void> {
-  const say = (line: BrainLine): void => {
+  const say = (told: BrainLine): void => {
     beforeLast();
-    stream.write(`${JSON.stringify(line)}\n`);
+    stream.write(`${JSON.stringify(told)}\n`);
   };
   try {
-    const request = decodeCreateRequest(await firstLine(stream));
+    const request = decodeCreateRequest(line ?? (await firstLine(stream)));
     await (request.op === "create" ? create : start)(stream, context, request, say);
   } catch (error) {
     say({ failed: toldOf(error) });
@@ -70,14 +77,21 @@ function toldOf(error: unknown): { readonly message: string; readonly hint?: str
 
 const maxLine = 1 << 20;
 
-/** The request, which the runtime sends before it waits for us. */
-async function firstLine(stream: Duplex): Promise<string> {
+/** The first line of a conversation; what came with it is given back to the stream. */
+export async function firstLine(stream: Duplex): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  let text = "";
-  const take = (chunk: Buffer | string): void => {
-    text += chunk.toString();
-    if (text.includes("\n")) resolve(text.slice(0, text.indexOf("\n")));
-    else if (text.length > maxLine) reject(new TripodError("bug", "the runtime sent an endless line"));
+  let bytes = Buffer.alloc(0);
+  const take = (chunk: Buffer): void => {
+    bytes = Buffer.concat([bytes, chunk]);
+    const end = bytes.indexOf("\n");
+    if (end < 0) {
+      if (bytes.length > maxLine) reject(new TripodError("bug", "the runtime sent an endless line"));
+      return;
+    }
+    stream.off("data", take).pause();
+    const rest = bytes.subarray(end + 1);
+    if (rest.length > 0) stream.unshift(rest);
+    resolve(bytes.toString("utf8", 0, end));
   };
   const gone = (): void => reject(new TripodError("bug", "the runtime went away"));
   stream.on("data", take).on("end", gone).on("error", gone);
@@ -156,7 +170,11 @@ interface Decided {
 }
 
 /** The decision from what is known; where that is not enough, the machine is probed once and the answer kept. Throws `no-fit`. */
-async function decideBundle(context: Context, bundle: Bundle, request: CreateRequest): Promise<Decided> {
+export async function decideBundle(
+  context: Context,
+  bundle: Bundle,
+  request: Pick<CreateRequest, "id">,
+): Promise<Decided> {
   const known = cachedFacts(context);
   const first = decisionOf(context, bundle, known);
   if (first.decision.chosen !== undefined) return { facts: known, chosen: first.decision.chosen };

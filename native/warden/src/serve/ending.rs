@@ -125,6 +125,7 @@ impl Server {
     pub(super) fn finish_if_drained(&mut self) {
         let Some(exit) = self.exit.clone() else { return };
         if self.done.is_some()
+            || self.told
             || !self
                 .session
                 .streams
@@ -141,7 +142,11 @@ impl Server {
         }
         self.hear_the_last();
         self.tell(&exit);
-        self.done = Some(exit.exit_code);
+        self.told = true;
+        // containerd asks on.
+        if self.task.is_none() {
+            self.done = Some(exit.exit_code);
+        }
     }
 
     /// Takes up requests that were on their way when the workload ended, so that their senders get an answer and not an end.

@@ -3,6 +3,8 @@
 mod connection;
 mod ending;
 mod state;
+mod task;
+mod ttrpc;
 mod verbs;
 
 use crate::clock;
@@ -23,6 +25,7 @@ use rustix::net::SocketFlags;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use task::{ReplyLine, Task, TaskOptions, TaskReady};
 
 /// Clients at once, the owner included; more are turned away.
 const MAX_CONNECTIONS: usize = 64;
@@ -62,8 +65,12 @@ pub struct Server {
     kill_at: Option<Instant>,
     /// The workload has ended and not all could be undone: the journal stays, and the state directory with it.
     undo_failed: bool,
+    /// The end was written down and told.
+    told: bool,
     /// Set when the loop is to end: our exit status.
     done: Option<u8>,
+    /// Of a warden that containerd talks to.
+    task: Option<Task>,
 }
 
 /// Entry point. fd 3 is the owner's connection; a warden without one serves its control socket alone.
@@ -84,6 +91,57 @@ pub fn main(arguments: &[String]) -> ExitCode {
             ExitCode::from(125)
         }
     }
+}
+
+/// Entry point of a task of containerd's: fd 3 is the task's socket.
+pub fn task_main(arguments: &[String]) -> ExitCode {
+    let started = task_options(arguments).and_then(|(options, task)| {
+        let listener =
+            sys::inherited_fd(3).ok_or_else(|| Error::bad_request("there is no socket at fd 3"))?;
+        let mut server = start(&options)?;
+        // The daemon that comes and goes is no owner whose going ends anything.
+        server.released = true;
+        server.task = Some(Task::new(task, listener));
+        Ok(server)
+    });
+    match started {
+        Ok(mut server) => {
+            server.run();
+            ExitCode::from(server.done.unwrap_or(0))
+        }
+        Err(error) => {
+            eprintln!("tripod-warden: {error}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+/// `Options`, and what the shim was told, each `--name value`.
+fn task_options(arguments: &[String]) -> Result<(Options, TaskOptions)> {
+    let mut own = Vec::new();
+    let mut told = std::collections::BTreeMap::new();
+    for pair in arguments.chunks(2) {
+        let [name, value] = pair else {
+            return Err(Error::bad_request(format!("{} wants a value", pair.concat())));
+        };
+        if name == "--dir" || name == "--lib" {
+            own.extend([name.clone(), value.clone()]);
+        } else {
+            told.insert(name.as_str(), value.clone());
+        }
+    }
+    let mut take = |name: &str| {
+        told.remove(name)
+            .ok_or_else(|| Error::bad_request(format!("{name} is missing")))
+    };
+    let task = TaskOptions {
+        namespace: take("--namespace")?,
+        bundle: take("--bundle")?.into(),
+        socket: take("--socket")?.into(),
+        publish: take("--publish")?,
+        run: take("--run")?.into(),
+    };
+    Ok((Options::parse(&own)?, task))
 }
 
 /// Answers the owner's first request with the reason why there is no warden. The request is read first: to close on a
@@ -156,7 +214,9 @@ fn start(options: &Options) -> Result<Server> {
         waiters: Vec::new(),
         kill_at: None,
         undo_failed: false,
+        told: false,
         done: None,
+        task: None,
     };
     server.write_state()?;
     Ok(server)
@@ -176,6 +236,7 @@ enum Ready {
     Connection(u64),
     Channel,
     Stream(Interest),
+    Task(TaskReady),
 }
 
 impl Server {
@@ -187,6 +248,7 @@ impl Server {
                     Ready::Listener => self.accept(),
                     Ready::Connection(number) => self.serve(number, flags),
                     Ready::Channel => self.session.hear(),
+                    Ready::Task(ready) => self.on_task(ready, flags),
                     Ready::Stream(interest) => {
                         if let Some(streams) = &mut self.session.streams {
                             streams.advance(interest);
@@ -197,6 +259,7 @@ impl Server {
             self.on_deadline();
             self.forget_closed();
             self.finish_if_drained();
+            self.tend_task();
         }
     }
 
@@ -224,7 +287,13 @@ impl Server {
             tokens.push(Ready::Stream(interest));
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         }
-        let timeout = self.kill_at.map(|at| {
+        for (ready, fd, flags) in self.task.iter().flat_map(Task::interests) {
+            tokens.push(Ready::Task(ready));
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        let retry_at = self.task.as_ref().and_then(|task| task.retry_at);
+        let next = [self.kill_at, retry_at].into_iter().flatten().min();
+        let timeout = next.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timespec {
                 tv_sec: left.as_secs() as i64,
@@ -270,6 +339,13 @@ impl Server {
             connection.flush();
         }
         for line in connection.receive() {
+            if let Some(task) = &mut self.task
+                && task.daemon == Some(number)
+                && let Ok(reply) = serde_json::from_slice::<ReplyLine>(&line)
+            {
+                task.reply(&reply);
+                continue;
+            }
             match serde_json::from_slice::<RequestLine>(&line) {
                 Ok(RequestLine { id, request }) => self.handle(number, id, request),
                 Err(error) => {
@@ -282,6 +358,47 @@ impl Server {
             if self.done.is_some() {
                 return;
             }
+        }
+    }
+
+    fn on_task(&mut self, ready: TaskReady, flags: PollFlags) {
+        let Some(task) = &mut self.task else { return };
+        let lines = task.advance(ready, flags);
+        let Some(daemon) = task.daemon else { return };
+        if let Some(connection) = self.connection(daemon) {
+            for line in lines {
+                connection.forward(&line);
+            }
+        }
+    }
+
+    /// Keeps a connection to the daemon, and ends when the task has been shut down.
+    fn tend_task(&mut self) {
+        let Some(task) = &mut self.task else { return };
+        if task
+            .daemon
+            .is_some_and(|number| !self.connections.iter().any(|one| one.number == number))
+        {
+            task.daemon = None;
+            task.retry_at = Some(Instant::now());
+        }
+        let is_time = task.retry_at.is_some_and(|at| at <= Instant::now());
+        if is_time {
+            self.find_daemon();
+        }
+        let Some(task) = &self.task else { return };
+        if task.is_done() && self.done.is_none() {
+            self.done = Some(0);
+        }
+    }
+
+    fn find_daemon(&mut self) {
+        let state = self.state();
+        let Some(task) = &mut self.task else { return };
+        let dir = self.session.dir.path();
+        if let Some(connection) = task.connect(self.next_connection, self.session.id(), dir, &state) {
+            self.next_connection += 1;
+            self.connections.push(connection);
         }
     }
 

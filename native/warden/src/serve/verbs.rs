@@ -209,6 +209,12 @@ impl Server {
         }
         self.status = Status::Running;
         self.started_at = Some(clock::now());
+        // A terminal's input has no end of its own.
+        if self.session.streams.is_none()
+            && let Some(held) = &mut self.session.held
+        {
+            held.started();
+        }
         // The program runs: a state that cannot be written does not make it not run.
         let _ = self.write_state();
         // The workload runs: a poststart hook that fails is told, and stops nothing (runtime-spec, config.md, poststart).
@@ -345,6 +351,14 @@ impl Server {
             )));
         }
         self.remove()?;
+        if self
+            .task
+            .as_ref()
+            .is_some_and(|task| task.daemon == Some(connection))
+        {
+            // The task is gone; its socket is answered until it is shut down.
+            self.done = None;
+        }
         if let Some(connection) = self.connection(connection) {
             connection.answer(id, &Ok(Answer::Done {}));
         }

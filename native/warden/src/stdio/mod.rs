@@ -1,12 +1,14 @@
 //! The workload's standard streams: pipes or a terminal, read by the warden, logged, and copied to the warden's own streams.
 
 mod log;
+mod pipes;
 mod stream;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{Stdin, Stdio};
 use crate::state_dir::StateDir;
 use log::Log;
+pub use pipes::{Held, adopt as adopt_pipes, open as open_pipes};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;

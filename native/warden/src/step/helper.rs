@@ -137,6 +137,7 @@ fn spawn_of(step: &plan::Helper) -> Spawn {
                 max_bytes: 0,
                 files: 1,
             }),
+            pipes: None,
         },
         stop: StopMeans::Signal {
             signal: 9,

@@ -14,6 +14,7 @@ mod network;
 mod oci;
 mod overlay;
 mod root;
+mod rootfs;
 mod spawn;
 mod tap;
 mod unmount;
@@ -45,6 +46,7 @@ pub fn begun(step: &Step, session: &mut Session) -> Begun {
             at: step.at.clone(),
             mount: unmount::mounted(step, session),
         },
+        Step::Rootfs(step) => Begun::Rootfs { at: step.at.clone() },
         Step::Root(_) => Begun::Root,
         Step::Bind(_) => Begun::Bind,
         Step::Mount(_) => Begun::Mount,
@@ -86,6 +88,7 @@ pub fn execute(step: &Step, session: &mut Session) -> Result<()> {
         Step::Overlay(step) => overlay::execute(step, session),
         Step::Copy(step) => copy::execute(step, session),
         Step::Unmount(step) => unmount::execute(step, session),
+        Step::Rootfs(step) => rootfs::execute(step, session),
         Step::Root(step) => root::create(step, session),
         Step::Bind(step) => root::bind(step, session),
         Step::Mount(step) => root::mount(step, session),
@@ -111,6 +114,7 @@ pub fn undo(begun: &Begun, session: &mut Session) -> Result<()> {
         Begun::Overlay { at } => overlay::undo(at, session),
         Begun::Copy => copy::undo(session),
         Begun::Unmount { at, mount } => unmount::undo(at, mount.as_ref(), session),
+        Begun::Rootfs { at } => rootfs::undo(at, session),
         Begun::Root | Begun::Bind | Begun::Mount | Begun::Device => root::undo(session),
         Begun::Tap {
             redirect,

@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::run::{self, Finished};
 use crate::session::{Session, Workload};
 use crate::state_dir::StateDir;
-use crate::stdio::{Ends, Streams};
+use crate::stdio::{Ends, Streams, adopt_pipes, open_pipes};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -107,8 +107,22 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
     } else {
         None
     };
-    let pipes = match &console {
-        Some(console) => {
+    let pipes = match (&console, &step.stdio.pipes) {
+        (None, Some(pipes)) => {
+            let (
+                Ends {
+                    stdin,
+                    stdout,
+                    stderr,
+                },
+                held,
+            ) = open_pipes(pipes)?;
+            command.stdin(stdin).stdout(stdout).stderr(stderr);
+            session.held = Some(held);
+            None
+        }
+        (Some(console), pipes) => {
+            session.held = pipes.as_ref().map(adopt_pipes).transpose()?;
             command.arg("--console-socket").arg(console.path());
             command
                 .stdin(Stdio::null())
@@ -116,7 +130,7 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
                 .stderr(Stdio::null());
             None
         }
-        None => {
+        (None, None) => {
             // The container inherits the runtime's own streams. They are root's: its processes begin as root.
             let (
                 streams,
@@ -144,11 +158,11 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
         )));
     }
     let streams = match (pipes, console) {
-        (Some(streams), _) => streams,
+        (Some(streams), _) => Some(streams),
         (None, Some(console)) => {
-            Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?.end_with_reader()
+            Some(Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?.end_with_reader())
         }
-        (None, None) => return Err(Error::step("the container has no streams")),
+        (None, None) => None,
     };
     let pid = std::fs::read_to_string(&pid_file)
         .ok()
@@ -162,7 +176,7 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
         })?;
     let process = Process::open(pid)?;
     session.memory = crate::cgroup::memory_directory_of(pid);
-    session.streams = Some(streams);
+    session.streams = streams;
     session.workload = Some(Workload::Container {
         path,
         process,

@@ -4,7 +4,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{self, FdGrant, Stdin};
 use crate::session::{Session, Workload};
 use crate::stage::{MAX_GRANT, Order};
-use crate::stdio::{Ends, Streams, engine_ends};
+use crate::stdio::{Ends, Streams, adopt_pipes, engine_ends, open_pipes};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,12 +21,20 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
     .or_system(|| format!("cannot open the program {}", step.program))?;
     let owner = (step.credentials.uid, step.credentials.gid);
     let (streams, ends) = if step.stdio.stdin == Stdin::Engine {
-        let ends = match session.terminal.take() {
-            Some(ends) => ends,
-            None => engine_ends(&step.stdio, session.console.take(), owner)?,
+        let ends = match (session.terminal.take(), &step.stdio.pipes) {
+            (Some(ends), _) => ends,
+            (None, Some(pipes)) if !step.stdio.terminal => {
+                let (ends, held) = open_pipes(pipes)?;
+                session.held = Some(held);
+                ends
+            }
+            (None, _) => engine_ends(&step.stdio, session.console.take(), owner)?,
         };
         (None, ends)
     } else {
+        if let Some(pipes) = &step.stdio.pipes {
+            session.held = Some(adopt_pipes(pipes)?);
+        }
         let (streams, ends) = Streams::for_program(&step.stdio, &session.dir, owner)?;
         (Some(streams), ends)
     };

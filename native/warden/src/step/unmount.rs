@@ -82,7 +82,7 @@ fn is_held(device: &HostPath) -> Result<bool> {
 }
 
 /// Does something in the mount namespace that we were started in.
-fn at_host<T>(session: &mut Session, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn at_host<T>(session: &mut Session, work: impl FnOnce() -> Result<T>) -> Result<T> {
     if let Some(cgroup) = &mut session.cgroup {
         // A mount namespace is changed by a process of one thread only.
         cgroup.attached()?;
@@ -132,7 +132,7 @@ fn unescaped(field: &str) -> String {
     text
 }
 
-fn flags_of(options: &str) -> MountFlags {
+pub(super) fn flags_of(options: &str) -> MountFlags {
     options.split(',').fold(MountFlags::empty(), |flags, option| {
         flags
             | match option {

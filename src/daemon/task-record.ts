@@ -1,0 +1,47 @@
+/** What `tripodd` keeps of a task of containerd's, in its state directory: with it and the warden's own state a daemon that comes anew knows all. */
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { TripodError, errnoOf } from "../spec/errors.ts";
+import type { HostPath } from "../spec/paths.ts";
+import { modes } from "../spec/values.ts";
+
+const schema = v.object({
+  version: v.literal(1),
+  mode: v.picklist(modes),
+  /** A process to show to those who ask for the task's: of a container its first, else the warden. */
+  pid: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  bundle: v.string(),
+  stdin: v.string(),
+  stdout: v.string(),
+  stderr: v.string(),
+  terminal: v.boolean(),
+});
+
+export type TaskRecord = Readonly<v.InferOutput<typeof schema>>;
+
+const fileOf = (stateDir: HostPath): string => join(stateDir, "task.json");
+
+/** Undefined: the task was not created yet. Throws `state-invalid` for a file that is damaged. */
+export function readTaskRecord(stateDir: HostPath): TaskRecord | undefined {
+  let text: string;
+  try {
+    text = readFileSync(fileOf(stateDir), "utf8");
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return v.parse(schema, JSON.parse(text));
+  } catch (cause) {
+    throw new TripodError("bug", `${fileOf(stateDir)} is not what we wrote`, { cause });
+  }
+}
+
+/** Whole or not at all. */
+export function writeTaskRecord(stateDir: HostPath, record: TaskRecord): void {
+  const aside = `${fileOf(stateDir)}.new`;
+  writeFileSync(aside, JSON.stringify(record), { mode: 0o600 });
+  renameSync(aside, fileOf(stateDir));
+}

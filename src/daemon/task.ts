@@ -1,0 +1,294 @@
+/**
+ * One task of containerd's, behind one connection of its warden: the Task service, version 2 and 3 alike (containerd's runtime/v2 documents). The daemon
+ * holds nothing that the warden and the state directory do not: a daemon that comes anew is told the state and the calls that wait, and goes on. Every call
+ * may therefore come twice, and does what is left to do.
+ */
+
+import type { Duplex } from "node:stream";
+import { WardenConnection } from "../host/warden.ts";
+import { decodeStateFile } from "../host/warden-decode.ts";
+import type { Context } from "../lifecycle/context.ts";
+import { type TaskCall, type TaskHello, type TaskReply, decodeTaskCall } from "../spec/brain.ts";
+import { TripodError } from "../spec/errors.ts";
+import type { Exit, StateFile } from "../spec/protocol.ts";
+import { type MessageInput, type MessageOf, decodeMessage, encodeMessage } from "../wire/protobuf.ts";
+import { type TaskMethod, taskMethods, taskServices, taskStatus } from "../wire/task.ts";
+import { type Answer, type StatusName, request, response, statusAnswer } from "../wire/ttrpc.ts";
+import { timestampOf } from "../wire/well-known.ts";
+import { Publisher } from "./publisher.ts";
+import { createTask } from "./task-plan.ts";
+import { type TaskRecord, readTaskRecord, writeTaskRecord } from "./task-record.ts";
+
+/** Serves the calls of one warden until its connection ends. */
+export async function attendTask(stream: Duplex, hello: TaskHello, context: Context): Promise<void> {
+  const task = new Task(stream, hello, context);
+  await task.ended();
+}
+
+type RequestOf<M extends TaskMethod> = MessageOf<(typeof taskMethods)[M]["request"]>;
+type ResponseOf<M extends TaskMethod> = MessageInput<(typeof taskMethods)[M]["response"]>;
+type Handlers = { readonly [M in TaskMethod]: (asked: RequestOf<M>) => Promise<ResponseOf<M>> };
+
+/** A refusal with the code that containerd tells its errors by. */
+class Refusal extends Error {
+  readonly status: Exclude<StatusName, "ok">;
+  constructor(status: Exclude<StatusName, "ok">, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const notHere = (what: string): Refusal => new Refusal("unimplemented", what);
+
+class Task {
+  readonly #stream: Duplex;
+  readonly #hello: TaskHello;
+  readonly #context: Context;
+  readonly #warden: WardenConnection;
+  readonly #publisher: Publisher;
+  #state: StateFile;
+  #record: TaskRecord | undefined;
+  /** The end, once it is known. */
+  #exit: Exit | undefined;
+  readonly #ended = Promise.withResolvers<Exit>();
+  #deleted = false;
+
+  constructor(stream: Duplex, hello: TaskHello, context: Context) {
+    this.#stream = stream;
+    this.#hello = hello;
+    this.#context = context;
+    this.#state = decodeStateFile(hello.state);
+    this.#publisher = new Publisher(hello.publish, hello.namespace);
+    this.#record = readTaskRecord(hello.stateDir);
+    this.#ended.promise.catch(() => {});
+    this.#warden = new WardenConnection(stream, (line) => this.#take(line));
+    if (this.#state.exit !== undefined) this.#settle(this.#state.exit);
+    this.#warden.exited().then(
+      (exit) => this.#onExit(exit),
+      (error: Error) => this.#ended.reject(error),
+    );
+  }
+
+  ended(): Promise<void> {
+    return this.#warden.closed();
+  }
+
+  #settle(exit: Exit): void {
+    this.#exit = exit;
+    this.#ended.resolve(exit);
+  }
+
+  #onExit(exit: Exit): void {
+    if (this.#exit !== undefined) return;
+    void this.#told(exit).then(() => this.#settle(exit));
+  }
+
+  /** Told before anybody is answered: containerd wants the event of an end before its answer. */
+  async #told(exit: Exit): Promise<void> {
+    const { id } = this.#hello;
+    if (exit.oomKilled) await this.#publisher.publish("/tasks/oom", { containerId: id });
+    await this.#publisher.publish("/tasks/exit", { containerId: id, id, pid: this.#pid, ...endOf(exit) });
+  }
+
+  /** A line that is a call of containerd's. */
+  #take(line: string): boolean {
+    const call = decodeTaskCall(line);
+    if (call === undefined) return false;
+    void this.#answer(call);
+    return true;
+  }
+
+  async #answer({ call, request: bytes }: TaskCall): Promise<void> {
+    const { answer, last } = await this.#carryOut(Buffer.from(bytes, "base64"));
+    const reply: TaskReply = {
+      reply: call,
+      response: Buffer.from(encodeMessage(response, answer)).toString("base64"),
+      ...(last ? { last: true } : {}),
+    };
+    this.#stream.write(`${JSON.stringify(reply)}\n`);
+  }
+
+  async #carryOut(bytes: Uint8Array): Promise<{ readonly answer: Answer; readonly last: boolean }> {
+    try {
+      const { service, method, payload } = decodeMessage(request, bytes);
+      if (!(taskServices as readonly string[]).includes(service) || !isMethod(method))
+        throw notHere(`${service}/${method} is not known`);
+      const answer = await this.#call(method, payload);
+      return { answer: { payload: answer }, last: method === "Shutdown" && this.#mayEnd(payload) };
+    } catch (error) {
+      return { answer: answerOf(error), last: false };
+    }
+  }
+
+  async #call<M extends TaskMethod>(method: M, payload: Uint8Array): Promise<Uint8Array> {
+    const { request: asked, response: answered } = taskMethods[method];
+    const handler = this.#handlers[method] as (asked: unknown) => Promise<MessageInput<typeof answered>>;
+    return encodeMessage(answered, await handler(decodeMessage(asked, payload)));
+  }
+
+  /** A task that is still there is not shut down, unless at once. */
+  #mayEnd(payload: Uint8Array): boolean {
+    const { now } = decodeMessage(taskMethods.Shutdown.request, payload);
+    return now || this.#deleted || this.#record === undefined;
+  }
+
+  /** A process of ours stands for a guest, which has none. */
+  get #pid(): number {
+    return this.#record?.pid ?? this.#state.warden.pid;
+  }
+
+  #created(): TaskRecord {
+    if (this.#record === undefined || this.#deleted)
+      throw new Refusal("notFound", `task ${this.#hello.id} is not there`);
+    return this.#record;
+  }
+
+  /** Only the first process is known. */
+  #first(execId: string): TaskRecord {
+    if (execId !== "") throw new Refusal("notFound", `process ${execId} of ${this.#hello.id} is not there`);
+    return this.#created();
+  }
+
+  readonly #handlers: Handlers = {
+    Create: async (asked) => {
+      const { id } = this.#hello;
+      if (asked.id !== id) throw new Refusal("invalidArgument", `this shim is of ${id}, not of ${asked.id}`);
+      if (this.#deleted) throw new Refusal("failedPrecondition", `task ${id} was deleted`);
+      if (asked.checkpoint !== "") throw notHere("tasks are not restored from checkpoints");
+      if (this.#record === undefined) {
+        const { bundle, terminal, stdin, stdout, stderr, rootfs } = asked;
+        const made = await createTask({
+          hello: this.#hello,
+          request: asked,
+          context: this.#context,
+          warden: this.#warden,
+        });
+        const pid = made.pid === 0 ? this.#state.warden.pid : made.pid;
+        this.#record = { version: 1, mode: made.mode, pid, bundle, stdin, stdout, stderr, terminal };
+        writeTaskRecord(this.#hello.stateDir, this.#record);
+        await this.#publisher.publish("/tasks/create", {
+          containerId: id,
+          bundle,
+          rootfs,
+          io: { stdin, stdout, stderr, terminal },
+          checkpoint: "",
+          pid,
+        });
+      }
+      return { pid: this.#record.pid };
+    },
+    Start: async ({ execId }) => {
+      const { pid } = this.#first(execId);
+      const { status } = await this.#warden.state();
+      // Asked again after it was done.
+      if (status === "running" || status === "paused") return { pid };
+      if (status === "stopped") throw new Refusal("failedPrecondition", "the task has ended");
+      await this.#warden.start();
+      // Told before an end that comes at once.
+      void this.#publisher.publish("/tasks/start", { containerId: this.#hello.id, pid });
+      return { pid };
+    },
+    State: async ({ execId }) => {
+      const { bundle, stdin, stdout, stderr, terminal, pid } = this.#first(execId);
+      const ended = this.#exit === undefined ? {} : endOf(this.#exit);
+      const { status } =
+        this.#exit === undefined ? await this.#warden.state() : { status: "stopped" as const };
+      const code = status === "creating" ? taskStatus.created : taskStatus[status];
+      return { id: this.#hello.id, bundle, pid, status: code, stdin, stdout, stderr, terminal, ...ended };
+    },
+    Kill: async ({ execId, signal }) => {
+      this.#first(execId);
+      if (this.#exit !== undefined) throw new Refusal("notFound", "process already finished");
+      await this.#warden.signal(signal);
+      return {};
+    },
+    Wait: async ({ execId }) => {
+      this.#first(execId);
+      return endOf(await this.#ended.promise);
+    },
+    Delete: async ({ execId }) => {
+      const { pid } = this.#first(execId);
+      if (this.#exit === undefined) {
+        const { status } = await this.#warden.state();
+        if (status !== "created" && status !== "creating")
+          throw new Refusal("failedPrecondition", `the task is ${status}: kill it first`);
+      }
+      await this.#warden.delete(true);
+      this.#deleted = true;
+      const ended = this.#exit === undefined ? { exitStatus: 0 } : endOf(this.#exit);
+      await this.#publisher.publish("/tasks/delete", { containerId: this.#hello.id, pid, id: "", ...ended });
+      return { pid, ...ended };
+    },
+    Pids: async () => ({ processes: [{ pid: this.#created().pid }] }),
+    Connect: async () => ({ shimPid: this.#state.warden.pid, taskPid: this.#pid, version: "" }),
+    Pause: async () => {
+      this.#created();
+      await this.#warden.pause();
+      await this.#publisher.publish("/tasks/paused", { containerId: this.#hello.id });
+      return {};
+    },
+    Resume: async () => {
+      this.#created();
+      await this.#warden.resume();
+      await this.#publisher.publish("/tasks/resumed", { containerId: this.#hello.id });
+      return {};
+    },
+    ResizePty: async ({ execId, width, height }) => {
+      if (!this.#first(execId).terminal) throw new Refusal("failedPrecondition", "the task has no terminal");
+      await this.#warden.resize(height, width);
+      return {};
+    },
+    // What it is read from has no writer of ours.
+    CloseIO: async ({ execId }) => {
+      this.#first(execId);
+      return {};
+    },
+    Shutdown: async () => ({}),
+    Exec: async () => {
+      throw this.#created().mode === "container"
+        ? notHere("exec is not there yet")
+        : new Refusal("failedPrecondition", "a unikernel has no processes: exec has nothing to run in it");
+    },
+    Checkpoint: async () => {
+      throw notHere(`a task of mode ${this.#created().mode} cannot be checkpointed`);
+    },
+    Update: async () => {
+      throw notHere("update is not there yet");
+    },
+    Stats: async () => {
+      throw notHere("stats are not there yet");
+    },
+  };
+}
+
+const isMethod = (name: string): name is TaskMethod => Object.hasOwn(taskMethods, name);
+
+const endOf = ({ exitCode, finishedAt }: Exit) => ({
+  exitStatus: exitCode,
+  exitedAt: timestampOf(finishedAt),
+});
+
+function answerOf(error: unknown): Answer {
+  if (error instanceof Refusal) return statusAnswer(error.status, error.message);
+  if (error instanceof TripodError)
+    return statusAnswer(
+      statusOf(error),
+      error.hint === "" ? error.message : `${error.message} (${error.hint})`,
+    );
+  return statusAnswer("internal", error instanceof Error ? (error.stack ?? error.message) : String(error));
+}
+
+function statusOf({ code }: TripodError): Exclude<StatusName, "ok"> {
+  switch (code) {
+    case "sandbox-busy":
+      return "failedPrecondition";
+    case "program-not-found":
+      return "notFound";
+    case "bundle-invalid":
+    case "usage":
+    case "wire-invalid":
+      return "invalidArgument";
+    default:
+      return "unknown";
+  }
+}
