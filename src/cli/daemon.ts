@@ -6,19 +6,30 @@ import { openContext, type Places } from "./context.ts";
 
 const help = `tripodd: the brain of this node's sandboxes, for tripod-runtime
 
-Usage: tripodd [--root DIR] [--config FILE]
+Usage: tripodd [--root DIR] [--config FILE] [--idle]
 
   --root DIR     directory for all state (TRIPOD_ROOT); default: /run/tripod and /var/lib/tripod
   --config FILE  configuration (TRIPOD_CONFIG); default: /etc/tripod/config.toml
+  --idle         end when nobody has been connected for a minute, as one that was started on demand
 
 HUP reads the configuration anew. TERM ends it when the sandboxes that are just being created are; those that run never notice.
 `;
 
-function optionsOf(argv: readonly string[]): Places | undefined {
-  const options: { root?: string; config?: string } = {};
+interface Options extends Places {
+  readonly idle: boolean;
+}
+
+const idleMs = 60_000;
+
+function optionsOf(argv: readonly string[]): Options | undefined {
+  const options: { root?: string; config?: string; idle?: true } = {};
   for (let at = 0; at < argv.length; at++) {
     const [name, inline] = (argv[at] ?? "").split(/=(.*)/s, 2);
     if (name === "--help" || name === "-h") return undefined;
+    if (argv[at] === "--idle") {
+      options.idle = true;
+      continue;
+    }
     if (name !== "--root" && name !== "--config")
       throw new TripodError("usage", `tripodd knows no ${JSON.stringify(argv[at])}`, {
         hint: "tripodd --help",
@@ -31,6 +42,7 @@ function optionsOf(argv: readonly string[]): Places | undefined {
   return {
     root: options.root ?? process.env["TRIPOD_ROOT"],
     config: options.config ?? process.env["TRIPOD_CONFIG"],
+    idle: options.idle === true,
   };
 }
 
@@ -50,6 +62,7 @@ async function main(argv: readonly string[]): Promise<void> {
   });
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+    if (options.idle) void daemon.idle(idleMs).then(resolve);
   });
   await daemon.close();
 }

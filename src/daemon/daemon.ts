@@ -26,6 +26,8 @@ export interface Daemon {
   readonly reload: () => Promise<void>;
   /** Takes no more conversations and resolves when the last has ended or its time is up. */
   readonly close: () => Promise<void>;
+  /** Resolves when nobody has been connected for so long. */
+  readonly idle: (ms: number) => Promise<void>;
 }
 
 /** Starts it: probes the machine, then listens. Throws `daemon-running`, `state-unwritable`. `open` reads the configuration. */
@@ -43,22 +45,37 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
   // Before the first caller comes: what is probed is kept on disk, and read from there.
   await gatherFacts(context);
   const open_ = new Set<Socket>();
+  /** Of tasks: they wait for whoever comes next. */
+  const tasks = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (stream) => {
     open_.add(stream);
     stream.once("close", () => open_.delete(stream));
     stream.on("error", () => stream.destroy());
-    void attend(stream, context).then(() => stream.end());
+    void attend(stream, context, tasks).then(() => stream.end());
   });
   server.maxConnections = maxConversations;
   await listen(server, socket, run);
+  const idle = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      let timer = setTimeout(resolve, ms);
+      server.on("connection", (stream: Socket) => {
+        clearTimeout(timer);
+        stream.once("close", () => {
+          clearTimeout(timer);
+          if (open_.size === 0) timer = setTimeout(resolve, ms);
+        });
+      });
+    });
   return {
     socket,
+    idle,
     reload: async () => {
       context = await open();
       await gatherFacts(context);
     },
     close: async () => {
       rmSync(socket, { force: true });
+      for (const stream of tasks) stream.destroy();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const late = setTimeout(() => {
         for (const stream of open_) stream.destroy();
@@ -70,15 +87,20 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
 }
 
 /** A runtime's one conversation, or a task's for as long as it lives. */
-async function attend(stream: Socket, context: Context): Promise<void> {
+async function attend(stream: Socket, context: Context, tasks: Set<Socket>): Promise<void> {
   try {
     const line = await firstLine(stream);
     const hello = decodeTaskHello(line);
     if (hello === undefined) await converse(stream, context, { line });
-    else await attendTask(stream, hello, context);
+    else {
+      tasks.add(stream);
+      await attendTask(stream, hello, context);
+    }
   } catch {
     // Whoever called is gone, or is none of ours: there is nobody to tell.
     stream.destroy();
+  } finally {
+    tasks.delete(stream);
   }
 }
 

@@ -17,6 +17,7 @@ import { type Answer, type StatusName, request, response, statusAnswer } from ".
 import { timestampOf } from "../wire/well-known.ts";
 import { Publisher } from "./publisher.ts";
 import { createTask } from "./task-plan.ts";
+import { taskStats } from "./task-stats.ts";
 import { type TaskRecord, readTaskRecord, writeTaskRecord } from "./task-record.ts";
 
 /** Serves the calls of one warden until its connection ends. */
@@ -256,7 +257,9 @@ class Task {
       throw notHere("update is not there yet");
     },
     Stats: async () => {
-      throw notHere("stats are not there yet");
+      const stats = taskStats(this.#created().pid, this.#hello.id);
+      if (stats === undefined) throw new Refusal("notFound", "the task has ended");
+      return { stats };
     },
   };
 }

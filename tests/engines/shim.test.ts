@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { hasPrograms, makePlace } from "../support/engines.ts";
+import { hasPrograms, makePlace, processesOf } from "../support/engines.ts";
 import { ociArchive } from "../support/oci-archive.ts";
 import { requires } from "../support/requires.ts";
 import { type Outcome, eventually, tree } from "../support/tripod.ts";
@@ -21,8 +21,12 @@ async function suite(t: TestContext, programs: string): Promise<void> {
   const env = { PATH: `${join(tree, "bin")}:${programs}:/usr/sbin:/usr/bin:/sbin:/bin`, TRIPOD_ROOT: root };
   const startContainerd = (): ReturnType<typeof place.start> =>
     place.start(join(programs, "containerd"), ["--config", join(dir, "config.toml")], { env });
-  const startTripodd = (): ReturnType<typeof place.start> =>
-    place.start(join(tree, "bin/tripodd"), ["--root", root], { env });
+  /** The daemon that was started on demand. */
+  const tripodd = (): number => {
+    const [one, ...more] = processesOf(root).filter(({ argv }) => argv.includes("--idle"));
+    assert.equal(more.length, 0, "one daemon");
+    return one?.pid ?? 0;
+  };
   const ctr = (...argv: readonly string[]): Promise<Outcome> =>
     place.run(join(programs, "ctr"), ["--address", socket, "-n", "tests", ...argv], {
       env,
@@ -61,7 +65,6 @@ async function suite(t: TestContext, programs: string): Promise<void> {
   const until = (id: string, status: string): Promise<true> =>
     eventually(`${id} ${status}`, async () => ((await statusOf(id)) === status ? true : undefined));
 
-  let tripodd = startTripodd();
   let containerd = startContainerd();
   await ready();
   for (const [image, cmd] of [
@@ -106,6 +109,7 @@ async function suite(t: TestContext, programs: string): Promise<void> {
         assert.equal((await run(["-d"], image, image)).code, 0);
         await until(image, "RUNNING");
         assert.match(await ok("task", "ps", image), /\d+/);
+        assert.match(await ok("task", "metrics", image), /memory/);
         await ok("task", "pause", image);
         assert.equal(await statusOf(image), "PAUSED");
         await ok("task", "resume", image);
@@ -113,10 +117,10 @@ async function suite(t: TestContext, programs: string): Promise<void> {
         containerd = startContainerd();
         await ready();
         assert.equal(await statusOf(image), "RUNNING");
-        process.kill(tripodd.pid, "SIGKILL");
-        await tripodd.stop();
-        tripodd = startTripodd();
+        const before = tripodd();
+        process.kill(before, "SIGKILL");
         assert.equal(await statusOf(image), "RUNNING");
+        assert.notEqual(tripodd(), before);
         await ok("task", "kill", "-s", "SIGKILL", image);
         await until(image, "STOPPED");
         const gone = await ctr("task", "rm", image);
@@ -125,11 +129,26 @@ async function suite(t: TestContext, programs: string): Promise<void> {
       },
     );
 
+  await t.test(
+    "a daemon that is asked to end leaves its tasks alone, and another takes them up",
+    async () => {
+      assert.equal((await run(["-d"], "guest", "kept")).code, 0);
+      const before = tripodd();
+      process.kill(before, "SIGTERM");
+      await eventually("the end", () => (tripodd() === before ? undefined : true));
+      await ok("task", "kill", "-s", "SIGKILL", "kept");
+      await until("kept", "STOPPED");
+      await ctr("task", "rm", "kept");
+      await ok("container", "rm", "kept");
+    },
+  );
+
   await t.test("what cannot be had is refused in our words, and nothing stays", async () => {
     const refused = await run(["--rm", "--net-host"], "guest", "host-guest");
     assert.notEqual(refused.code, 0);
     assert.match(refused.stderr, /the host's own network/);
     assert.equal((await ok("task", "ls", "-q")).trim(), "");
+    process.kill(tripodd(), "SIGTERM");
   });
 }
 

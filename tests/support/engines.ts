@@ -158,7 +158,7 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 }
 
 /** Those whose command line names the directory. */
-function processesOf(dir: string): { readonly pid: number; readonly argv: string }[] {
+export function processesOf(dir: string): { readonly pid: number; readonly argv: string }[] {
   return readdirSync("/proc")
     .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
     .flatMap((entry) => {

@@ -133,6 +133,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// `cgroup.procs` of the groups that the warden was in before.
+    pub fn origins(&self) -> Vec<PathBuf> {
+        self.warden.clone().unwrap_or_default()
+    }
+
     /// Waits until `attach` is through.
     pub fn attached(&mut self) -> Result<()> {
         match self.attaching.take().map(JoinHandle::join) {

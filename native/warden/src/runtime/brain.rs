@@ -141,7 +141,7 @@ impl Brain {
     /// One start of Node for this conversation, which goes over its stdin.
     fn once(invocation: &Invocation) -> Result<Brain, Failure> {
         let (ours, theirs) = crate::unix_socket::pair().or_system(|| "cannot make a socket pair")?;
-        let mut command = node(invocation)?;
+        let mut command = node_for(invocation)?;
         command
             .arg("converse")
             .stdin(Stdio::from(theirs))
@@ -269,15 +269,27 @@ impl Drop for Brain {
 /// Becomes Node with the caller's arguments, for verbs that are TypeScript's.
 pub fn answer(invocation: &Invocation) -> Outcome {
     use std::os::unix::process::CommandExt;
-    let mut command = node(invocation)?;
+    let mut command = node_for(invocation)?;
     command.arg("answer").args(&invocation.for_others);
     crate::sys::ignore_sigpipe(false);
     let error = command.exec();
     Err(Failure::new(format!("Node cannot be started: {error}")))
 }
 
-/// Node of the installation that this program belongs to, with the brain's program; PATH is the caller's.
-fn node(invocation: &Invocation) -> Result<Command, Failure> {
+/// Node with the brain's program for this call; PATH is the caller's.
+fn node_for(invocation: &Invocation) -> Result<Command, Failure> {
+    let mut command = node("build/runtime.cjs", "src/cli/runtime/main.ts")?;
+    if let Some(root) = &invocation.tripod_root {
+        command.env("TRIPOD_ROOT", root);
+    }
+    if let Some(config) = &invocation.tripod_config {
+        command.env("TRIPOD_CONFIG", config);
+    }
+    Ok(command)
+}
+
+/// Node of the installation that this program belongs to, with one of its programs: the bundle, or in a developer's tree the source where that is newer.
+pub fn node(bundle: &str, source: &str) -> Result<Command, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(format!("our own program cannot be found: {error}")))?;
     let tree = program
@@ -297,21 +309,15 @@ fn node(invocation: &Invocation) -> Result<Command, Failure> {
             tree.display()
         )));
     }
-    let bundle = tree.join("build/runtime.cjs");
+    let bundle = tree.join(bundle);
     let mut command = delegate::command(&node, &["--disable-warning=ExperimentalWarning".to_string()]);
     command
         .arg(if is_current(tree, &bundle) {
             bundle
         } else {
-            tree.join("src/cli/runtime/main.ts")
+            tree.join(source)
         })
         .env_remove("NODE_OPTIONS");
-    if let Some(root) = &invocation.tripod_root {
-        command.env("TRIPOD_ROOT", root);
-    }
-    if let Some(config) = &invocation.tripod_config {
-        command.env("TRIPOD_CONFIG", config);
-    }
     Ok(command)
 }
 

@@ -13,6 +13,8 @@ mod store;
 mod table;
 mod verbs;
 
+pub use brain::node;
+
 use crate::error::Error;
 use arguments::Invocation;
 use log::Log;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 
 /// Why a verb failed, and the exit status that says so.
 pub struct Failure {
-    message: String,
+    pub message: String,
     status: u8,
 }
 

@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::process;
 use crate::protocol::{Exit, OnExit, ProcessName, RequestLine, Status};
 use crate::session::Session;
+use crate::shim::daemon::{self, Outside};
 use crate::state_dir::StateDir;
 use crate::stdio::Interest;
 use crate::sys;
@@ -399,6 +400,20 @@ impl Server {
         if let Some(connection) = task.connect(self.next_connection, self.session.id(), dir, &state) {
             self.next_connection += 1;
             self.connections.push(connection);
+        } else if let Some(run) = task.wants_daemon() {
+            let outside = Outside {
+                mounts: &self.session.host_mounts,
+                network: &self.session.host_netns,
+                cgroups: self
+                    .session
+                    .cgroup
+                    .as_ref()
+                    .map(crate::cgroup::Cgroup::origins)
+                    .unwrap_or_default(),
+            };
+            if let Err(why) = daemon::start(&run, Some(&outside)) {
+                eprintln!("tripod-warden: {why}");
+            }
         }
     }
 

@@ -25,6 +25,9 @@ const MAX_UNREAD: usize = 16 << 20;
 /// Between two looks for the daemon.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long a daemon that restarts may take before another is started. One that starts holds a lock, at which a second gives up.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// google.rpc.Code.
 const INVALID_ARGUMENT: u64 = 3;
 const RESOURCE_EXHAUSTED: u64 = 8;
@@ -67,6 +70,8 @@ pub struct Task {
     /// The server's number of the connection to the daemon.
     pub daemon: Option<u64>,
     pub retry_at: Option<Instant>,
+    /// Since when nobody has answered, and whether a daemon was started for it.
+    missing_since: Option<Instant>,
     /// The last answer has been given: we end once it is on its way.
     pub finished: bool,
 }
@@ -117,6 +122,7 @@ impl Task {
             next_call: 1,
             daemon: None,
             retry_at: Some(Instant::now()),
+            missing_since: None,
             finished: false,
         }
     }
@@ -249,12 +255,24 @@ impl Task {
         self.finished && self.peers.iter().all(|peer| peer.output.is_empty())
     }
 
+    /// Where a daemon would be, when nobody has answered for so long that one is to be started.
+    pub fn wants_daemon(&mut self) -> Option<PathBuf> {
+        let now = Instant::now();
+        let since = *self.missing_since.get_or_insert(now);
+        if self.daemon.is_some() || now.duration_since(since) < PATIENCE {
+            return None;
+        }
+        self.missing_since = Some(now);
+        Some(self.options.run.clone())
+    }
+
     /// Looks for the daemon: a connection, and what is said on it first.
     pub fn connect(&mut self, number: u64, id: &str, dir: &Path, state: &StateFile) -> Option<Connection> {
         let Some(fd) = daemon_at(&self.options.run) else {
             self.retry_at = Some(Instant::now() + RETRY);
             return None;
         };
+        self.missing_since = None;
         let mut connection = Connection::new(fd, number, true);
         connection.send(&Hello {
             op: "task",

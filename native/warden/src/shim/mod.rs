@@ -2,6 +2,7 @@
 //! the warden behind it; `delete` clears up what a warden left. It decides nothing.
 
 mod arguments;
+pub mod daemon;
 mod delete;
 mod proto;
 mod start;

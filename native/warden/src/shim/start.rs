@@ -39,6 +39,9 @@ fn make(places: &Places, invocation: &Invocation, bundle: &Path, socket: &Path) 
             .create(path)
             .map_err(|error| format!("{} cannot be made: {error}", path.display()))?;
     }
+    if UnixStream::connect(places.run.join("tripodd.sock")).is_err() {
+        super::daemon::start(&places.run, None)?;
+    }
     let listener = listen(socket)?;
     let spawned = warden(places, invocation, bundle, &listener);
     if spawned.is_err() {
