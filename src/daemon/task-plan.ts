@@ -56,7 +56,7 @@ export async function createTask(making: Making): Promise<CreatedTask> {
     },
     facts,
     chosen,
-    stdio: stdioOf(request, bundle),
+    stdio: stdioOf(request, bundle.config.process?.consoleSize),
   });
   const { net } = await warden.prepare(prepare(input), "keep");
   await warden.launch(launch(input, net).plan);
@@ -81,13 +81,15 @@ function streamOf(name: string, text: string): HostPath | undefined {
 }
 
 /** The streams that containerd made; a terminal is passed on by the warden, everything else is the workload's own. */
-function stdioOf({ stdin, stdout, stderr, terminal }: CreateTask, { config }: Bundle): Stdio {
+export function stdioOf(
+  { stdin, stdout, stderr, terminal }: Pick<CreateTask, "stdin" | "stdout" | "stderr" | "terminal">,
+  size?: { readonly height: number; readonly width: number } | null,
+): Stdio {
   const paths = Object.entries({ stdin, stdout, stderr: terminal ? "" : stderr }).flatMap(([name, text]) => {
     const path = streamOf(name, text);
     return path === undefined ? [] : [[name, path] as const];
   });
   const pipes = Object.fromEntries(paths);
-  const size = config.process?.consoleSize;
   return terminal
     ? {
         terminal,
@@ -135,7 +137,7 @@ async function createContainer(
         runtime,
         path: found.path,
         bundle: at,
-        stdio: stdioOf(request, bundle),
+        stdio: stdioOf(request, bundle.config.process?.consoleSize),
         stop: { signal: sigterm, deadlineMs: stopDeadlineMs },
       },
     ]),

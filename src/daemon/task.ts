@@ -14,9 +14,11 @@ import type { Exit, StateFile } from "../spec/protocol.ts";
 import { type MessageInput, type MessageOf, decodeMessage, encodeMessage } from "../wire/protobuf.ts";
 import { type TaskMethod, taskMethods, taskServices, taskStatus } from "../wire/task.ts";
 import { type Answer, type StatusName, request, response, statusAnswer } from "../wire/ttrpc.ts";
-import { timestampOf } from "../wire/well-known.ts";
+import { processDetails } from "../wire/runtime-options.ts";
+import { jsonTypes, packAny, timestampOf, unpackJson } from "../wire/well-known.ts";
 import { Publisher } from "./publisher.ts";
-import { createTask } from "./task-plan.ts";
+import { type Exec, Execs, settle } from "./task-execs.ts";
+import { createTask, stdioOf } from "./task-plan.ts";
 import { taskStats } from "./task-stats.ts";
 import { type TaskRecord, readTaskRecord, writeTaskRecord } from "./task-record.ts";
 
@@ -47,6 +49,7 @@ class Task {
   readonly #context: Context;
   readonly #warden: WardenConnection;
   readonly #publisher: Publisher;
+  readonly #execs: Execs;
   #state: StateFile;
   #record: TaskRecord | undefined;
   /** The end, once it is known. */
@@ -62,7 +65,11 @@ class Task {
     this.#publisher = new Publisher(hello.publish, hello.namespace);
     this.#record = readTaskRecord(hello.stateDir);
     this.#ended.promise.catch(() => {});
-    this.#warden = new WardenConnection(stream, (line) => this.#take(line));
+    this.#execs = new Execs(hello.stateDir, this.#state);
+    this.#warden = new WardenConnection(stream, {
+      take: (line) => this.#take(line),
+      onExecExit: (name, exit) => void this.#onExecExit(name, exit),
+    });
     if (this.#state.exit !== undefined) this.#settle(this.#state.exit);
     this.#warden.exited().then(
       (exit) => this.#onExit(exit),
@@ -82,6 +89,15 @@ class Task {
   #onExit(exit: Exit): void {
     if (this.#exit !== undefined) return;
     void this.#told(exit).then(() => this.#settle(exit));
+  }
+
+  async #onExecExit(name: string, exit: Exit): Promise<void> {
+    const exec = this.#execs.get(name);
+    if (exec === undefined || exec.exit !== undefined) return;
+    const { id } = this.#hello;
+    const pid = exec.pid ?? 0;
+    await this.#publisher.publish("/tasks/exit", { containerId: id, id: name, pid, ...endOf(exit) });
+    settle(exec, exit);
   }
 
   /** Told before anybody is answered: containerd wants the event of an end before its answer. */
@@ -144,10 +160,53 @@ class Task {
     return this.#record;
   }
 
-  /** Only the first process is known. */
-  #first(execId: string): TaskRecord {
-    if (execId !== "") throw new Refusal("notFound", `process ${execId} of ${this.#hello.id} is not there`);
-    return this.#created();
+  #exec(name: string): Exec {
+    this.#created();
+    const exec = this.#execs.get(name);
+    if (exec === undefined)
+      throw new Refusal("notFound", `process ${name} of ${this.#hello.id} is not there`);
+    return exec;
+  }
+
+  async #startExec(name: string): Promise<number> {
+    const exec = this.#exec(name);
+    if (exec.pid !== undefined) return exec.pid;
+    const { request: said } = exec;
+    const { pid } = await this.#warden.exec(
+      name,
+      Buffer.from(said.process).toString("base64"),
+      stdioOf(said),
+    );
+    exec.pid = pid;
+    void this.#publisher.publish("/tasks/exec-started", { containerId: this.#hello.id, execId: name, pid });
+    return pid;
+  }
+
+  #stateOfExec(name: string): ResponseOf<"State"> {
+    const { request: said, pid = 0, exit } = this.#exec(name);
+    const { stdin, stdout, stderr, terminal } = said;
+    const { created, running, stopped } = taskStatus;
+    const unended = pid === 0 ? created : running;
+    return {
+      id: this.#hello.id,
+      execId: name,
+      bundle: this.#created().bundle,
+      pid,
+      status: exit === undefined ? unended : stopped,
+      stdin,
+      stdout,
+      stderr,
+      terminal,
+      ...(exit === undefined ? {} : endOf(exit)),
+    };
+  }
+
+  async #deleteExec(name: string): Promise<ResponseOf<"Delete">> {
+    const { pid = 0, exit } = this.#exec(name);
+    if (pid !== 0 && exit === undefined)
+      throw new Refusal("failedPrecondition", `process ${name} runs: kill it first`);
+    this.#execs.forget(name);
+    return { pid, ...(exit === undefined ? { exitStatus: 0 } : endOf(exit)) };
   }
 
   readonly #handlers: Handlers = {
@@ -179,7 +238,8 @@ class Task {
       return { pid: this.#record.pid };
     },
     Start: async ({ execId }) => {
-      const { pid } = this.#first(execId);
+      if (execId !== "") return { pid: await this.#startExec(execId) };
+      const { pid } = this.#created();
       const { status } = await this.#warden.state();
       // Asked again after it was done.
       if (status === "running" || status === "paused") return { pid };
@@ -190,7 +250,8 @@ class Task {
       return { pid };
     },
     State: async ({ execId }) => {
-      const { bundle, stdin, stdout, stderr, terminal, pid } = this.#first(execId);
+      if (execId !== "") return this.#stateOfExec(execId);
+      const { bundle, stdin, stdout, stderr, terminal, pid } = this.#created();
       const ended = this.#exit === undefined ? {} : endOf(this.#exit);
       const { status } =
         this.#exit === undefined ? await this.#warden.state() : { status: "stopped" as const };
@@ -198,17 +259,23 @@ class Task {
       return { id: this.#hello.id, bundle, pid, status: code, stdin, stdout, stderr, terminal, ...ended };
     },
     Kill: async ({ execId, signal }) => {
-      this.#first(execId);
-      if (this.#exit !== undefined) throw new Refusal("notFound", "process already finished");
-      await this.#warden.signal(signal);
+      const exec = execId === "" ? undefined : this.#exec(execId);
+      this.#created();
+      if (this.#exit !== undefined || exec?.exit !== undefined)
+        throw new Refusal("notFound", "process already finished");
+      if (exec !== undefined && exec.pid === undefined)
+        throw new Refusal("failedPrecondition", `process ${execId} was not started`);
+      await this.#warden.signal(signal, exec === undefined ? undefined : execId);
       return {};
     },
     Wait: async ({ execId }) => {
-      this.#first(execId);
+      if (execId !== "") return endOf(await this.#exec(execId).ended.promise);
+      this.#created();
       return endOf(await this.#ended.promise);
     },
     Delete: async ({ execId }) => {
-      const { pid } = this.#first(execId);
+      if (execId !== "") return this.#deleteExec(execId);
+      const { pid } = this.#created();
       if (this.#exit === undefined) {
         const { status } = await this.#warden.state();
         if (status !== "created" && status !== "creating")
@@ -220,7 +287,18 @@ class Task {
       await this.#publisher.publish("/tasks/delete", { containerId: this.#hello.id, pid, id: "", ...ended });
       return { pid, ...ended };
     },
-    Pids: async () => ({ processes: [{ pid: this.#created().pid }] }),
+    Pids: async () => ({
+      processes: [
+        { pid: this.#created().pid },
+        ...this.#execs
+          .list()
+          .flatMap(([execId, { pid, exit }]) =>
+            pid === undefined || exit !== undefined
+              ? []
+              : [{ pid, info: packAny(processDetails, { execId }) }],
+          ),
+      ],
+    }),
     Connect: async () => ({ shimPid: this.#state.warden.pid, taskPid: this.#pid, version: "" }),
     Pause: async () => {
       this.#created();
@@ -235,20 +313,32 @@ class Task {
       return {};
     },
     ResizePty: async ({ execId, width, height }) => {
-      if (!this.#first(execId).terminal) throw new Refusal("failedPrecondition", "the task has no terminal");
-      await this.#warden.resize(height, width);
+      const { terminal } = execId === "" ? this.#created() : this.#exec(execId).request;
+      if (!terminal) throw new Refusal("failedPrecondition", "the process has no terminal");
+      await this.#warden.resize(height, width, execId === "" ? undefined : execId);
       return {};
     },
     // What it is read from has no writer of ours.
     CloseIO: async ({ execId }) => {
-      this.#first(execId);
+      if (execId === "") this.#created();
+      else this.#exec(execId);
       return {};
     },
     Shutdown: async () => ({}),
-    Exec: async () => {
-      throw this.#created().mode === "container"
-        ? notHere("exec is not there yet")
-        : new Refusal("failedPrecondition", "a unikernel has no processes: exec has nothing to run in it");
+    Exec: async ({ execId, spec, terminal, stdin, stdout, stderr }) => {
+      const { id } = this.#hello;
+      if (this.#created().mode !== "container")
+        throw new Refusal(
+          "failedPrecondition",
+          `${id} is a unikernel, which has no processes: there is nothing to execute a program in`,
+        );
+      if (this.#execs.get(execId) !== undefined)
+        throw new Refusal("alreadyExists", `process ${execId} of ${id} is there already`);
+      if (spec === undefined) throw new Refusal("invalidArgument", "the process to execute is not described");
+      const process = JSON.stringify(unpackJson(jsonTypes.process, spec));
+      this.#execs.add(execId, { terminal, stdin, stdout, stderr, process });
+      void this.#publisher.publish("/tasks/exec-added", { containerId: id, execId });
+      return {};
     },
     Checkpoint: async () => {
       throw notHere(`a task of mode ${this.#created().mode} cannot be checkpointed`);

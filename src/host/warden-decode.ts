@@ -52,10 +52,11 @@ const exitFields = {
   finishedAt: v.string(),
 };
 const exit = v.object(exitFields) satisfies v.GenericSchema<unknown, Exit>;
-const exitEvent = v.object({ event: v.literal("exit"), ...exitFields }) satisfies v.GenericSchema<
-  unknown,
-  EventLine
->;
+const exitEvent = v.object({
+  event: v.literal("exit"),
+  exec: v.exactOptional(v.string()),
+  ...exitFields,
+}) satisfies v.GenericSchema<unknown, EventLine>;
 
 const process = v.object({ pid: uint, startTicks: uint });
 const stateFile = v.object({
@@ -67,6 +68,7 @@ const stateFile = v.object({
   createdAt: v.string(),
   startedAt: v.exactOptional(v.string()),
   exit: v.exactOptional(exit),
+  execs: v.exactOptional(v.array(v.object({ name: v.string(), pid: uint, exit: v.exactOptional(exit) }))),
 }) satisfies v.GenericSchema<unknown, StateFile>;
 
 const wardenError = v.object({

@@ -7,7 +7,7 @@ import { type Socket, connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { TripodError, errnoOf } from "../spec/errors.ts";
 import type { HostPath } from "../spec/paths.ts";
-import type { Plan } from "../spec/plan.ts";
+import type { Base64, Plan, Stdio } from "../spec/plan.ts";
 import type { Exit, Launched, OnExit, Prepared, Request, StateFile, WardenError } from "../spec/protocol.ts";
 import {
   decodeAnswer,
@@ -71,11 +71,22 @@ export class WardenConnection {
   readonly #exit = Promise.withResolvers<Exit>();
   readonly #gone = Promise.withResolvers<void>();
   readonly #take: (line: string) => boolean;
+  readonly #onExecExit: (name: string, exit: Exit) => void;
 
-  /** `take` is shown every line first, and says whether it was for it. */
-  constructor(stream: Duplex, take: (line: string) => boolean = () => false) {
+  /** `take` is shown every line first, and says whether it was for it; `onExecExit` is told the ends of programs that were executed besides. */
+  constructor(
+    stream: Duplex,
+    {
+      take = () => false,
+      onExecExit = () => {},
+    }: {
+      readonly take?: (line: string) => boolean;
+      readonly onExecExit?: (name: string, exit: Exit) => void;
+    } = {},
+  ) {
     this.#stream = stream;
     this.#take = take;
+    this.#onExecExit = onExecExit;
     this.#exit.promise.catch(() => {});
     stream.setEncoding("utf8");
     stream.on("data", (chunk: string) => this.#receive(chunk));
@@ -103,8 +114,14 @@ export class WardenConnection {
   start(): Promise<Launched> {
     return this.#ask({ op: "start" }, "starting the sandbox", decodeLaunched);
   }
-  signal(signal: number): Promise<unknown> {
-    return this.#ask({ op: "signal", signal }, `sending signal ${signal}`, (value) => value);
+  /** `exec`: to a program that was executed besides, not to the workload. */
+  signal(signal: number, exec?: string): Promise<unknown> {
+    const request: Request = exec === undefined ? { op: "signal", signal } : { op: "signal", signal, exec };
+    return this.#ask(request, `sending signal ${signal}`, (value) => value);
+  }
+  /** Another program in a container, its process as JSON of the runtime specification. */
+  exec(name: string, process: Base64, stdio: Stdio): Promise<Launched> {
+    return this.#ask({ op: "exec", name, process, stdio }, "executing a program", decodeLaunched);
   }
   /** Default deadline: the plan's. */
   stop(timeoutMs?: number): Promise<Exit> {
@@ -129,8 +146,10 @@ export class WardenConnection {
   state(): Promise<StateFile> {
     return this.#ask({ op: "state" }, "asking for the state", decodeStateFile);
   }
-  resize(rows: number, cols: number): Promise<unknown> {
-    return this.#ask({ op: "resize", rows, cols }, "resizing the terminal", (value) => value);
+  resize(rows: number, cols: number, exec?: string): Promise<unknown> {
+    const request: Request =
+      exec === undefined ? { op: "resize", rows, cols } : { op: "resize", rows, cols, exec };
+    return this.#ask(request, "resizing the terminal", (value) => value);
   }
   pause(): Promise<unknown> {
     return this.#ask({ op: "pause" }, "pausing the sandbox", (value) => value);
@@ -174,7 +193,9 @@ export class WardenConnection {
     if (this.#take(line)) return;
     const answer = decodeAnswer(line);
     if ("event" in answer) {
-      this.#exit.resolve(answer);
+      const { event: _, exec, ...exit } = answer;
+      if (exec === undefined) this.#exit.resolve(exit);
+      else this.#onExecExit(exec, exit);
       return;
     }
     const waiting = this.#waiting.get(answer.id);

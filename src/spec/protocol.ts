@@ -9,7 +9,7 @@
  * `native/vectors/protocol.json` is written from these types and read by both languages' tests.
  */
 
-import type { Mac, Plan, StepKind } from "./plan.ts";
+import type { Base64, Mac, Plan, Stdio, StepKind } from "./plan.ts";
 
 export type SandboxStatus = "creating" | "created" | "running" | "paused" | "stopped";
 
@@ -27,15 +27,17 @@ export type Request =
   | { readonly op: "release" }
   /** Lets the workload go. Answered when its program runs (exec succeeded). Answer: `Launched`. */
   | { readonly op: "start" }
-  /** Sends a signal to the workload. Answer: `{}`. */
-  | { readonly op: "signal"; readonly signal: number }
+  /** Sends a signal to the workload, or to a program that was executed besides. Answer: `{}`. */
+  | { readonly op: "signal"; readonly signal: number; readonly exec?: string }
+  /** Executes another program in a container. `process`: as the runtime specification has it, JSON. Answer: `Launched`; its end is an event. */
+  | { readonly op: "exec"; readonly name: string; readonly process: Base64; readonly stdio: Stdio }
   /** Asks the workload to stop by its means, kills it after `timeoutMs` (default: the plan's). Answered when it is gone. Answer: `Exit`. */
   | { readonly op: "stop"; readonly timeoutMs?: number }
   /** Answered when the workload has ended. Answer: `Exit`. */
   | { readonly op: "wait" }
   | { readonly op: "state" }
   /** Sets the terminal's window size. Answer: `{}`. */
-  | { readonly op: "resize"; readonly rows: number; readonly cols: number }
+  | { readonly op: "resize"; readonly rows: number; readonly cols: number; readonly exec?: string }
   /** Freezes or thaws a monitor's processes (a container's runtime does its own). Answer: `{}`. */
   | { readonly op: "pause" }
   | { readonly op: "resume" }
@@ -51,8 +53,8 @@ export type AnswerLine =
   | { readonly id: number; readonly ok: Readonly<Record<string, unknown>> }
   | { readonly id: number; readonly error: WardenError };
 
-/** An event for the owner: the workload ended. */
-export type EventLine = { readonly event: "exit" } & Exit;
+/** An event for the owner: the workload ended, or a program that was executed besides. */
+export type EventLine = { readonly event: "exit"; readonly exec?: string } & Exit;
 
 export interface WardenError {
   /** `step-failed`, `bad-request`, `not-allowed` (verb in this status), `exec-failed`, `gone`. */
@@ -140,4 +142,6 @@ export interface StateFile {
   readonly createdAt: string;
   readonly startedAt?: string;
   readonly exit?: Exit;
+  /** Programs that were executed besides; absent: none. */
+  readonly execs?: readonly { readonly name: string; readonly pid: number; readonly exit?: Exit }[];
 }

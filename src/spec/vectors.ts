@@ -344,11 +344,14 @@ export const protocol = {
     { id: 4, op: "start" },
     { id: 14, op: "release" },
     { id: 5, op: "signal", signal: 64 },
+    { id: 5, op: "signal", signal: 9, exec: "one" },
+    { id: 5, op: "exec", name: "one", process: base64('{"args":["a"]}'), stdio: quiet },
     { id: 6, op: "stop" },
     { id: 7, op: "stop", timeoutMs: 0 },
     { id: 8, op: "wait" },
     { id: 9, op: "state" },
     { id: 10, op: "resize", rows: 65_535, cols: 0 },
+    { id: 10, op: "resize", rows: 1, cols: 2, exec: "one" },
     { id: 11, op: "pause" },
     { id: 12, op: "resume" },
     { id: 13, op: "delete", force: true },
@@ -363,13 +366,27 @@ export const protocol = {
     { id: 8, ok: { exitCode: 0, oomKilled: false, finishedAt: exit.finishedAt } },
     { id: 9, ok: created },
     { id: 9, ok: { ...created, status: "stopped", startedAt: created.createdAt, exit } satisfies StateFile },
+    {
+      id: 9,
+      ok: {
+        ...created,
+        status: "running",
+        execs: [
+          { name: "one", pid: 13 },
+          { name: "two", pid: 14, exit },
+        ],
+      } satisfies StateFile,
+    },
     { id: 10, error: { code: "not-allowed", message: "the sandbox is created" } },
     {
       id: 11,
       error: { code: "step-failed", message: "cannot open /k", step: "open", index: 0, errno: "ENOENT" },
     },
   ] as const satisfies readonly AnswerLine[],
-  events: [{ event: "exit", ...exit }] as const satisfies readonly EventLine[],
+  events: [
+    { event: "exit", ...exit },
+    { event: "exit", exec: "one", ...exit },
+  ] as const satisfies readonly EventLine[],
 };
 
 /** The files as they are committed: name and text. */

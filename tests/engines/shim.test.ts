@@ -113,6 +113,12 @@ async function suite(t: TestContext, programs: string): Promise<void> {
         await ok("task", "pause", image);
         assert.equal(await statusOf(image), "PAUSED");
         await ok("task", "resume", image);
+        const exec = await ctr("task", "exec", "--exec-id", "one", image, "sh", "-c", "echo here; exit 3");
+        if (image === "box") assert.deepEqual([exec.stdout, exec.code], ["here\n", 3], exec.stderr);
+        else {
+          assert.notEqual(exec.code, 0);
+          assert.match(exec.stderr, /is a unikernel, which has no processes/);
+        }
         await containerd.stop();
         containerd = startContainerd();
         await ready();

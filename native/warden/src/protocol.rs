@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::net::NetFacts;
-use crate::plan::Plan;
+use crate::plan::{Bytes, Plan, Stdio};
 use serde::{Deserialize, Serialize};
 
 /// No line is longer, bytes.
@@ -35,6 +35,13 @@ pub enum Request {
     Start,
     Signal {
         signal: u8,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exec: Option<String>,
+    },
+    Exec {
+        name: String,
+        process: Bytes,
+        stdio: Stdio,
     },
     #[serde(rename_all = "camelCase")]
     Stop {
@@ -46,6 +53,8 @@ pub enum Request {
     Resize {
         rows: u16,
         cols: u16,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exec: Option<String>,
     },
     Pause,
     Resume,
@@ -127,6 +136,9 @@ pub struct Exit {
 #[derive(Debug, Serialize)]
 pub struct ExitEvent<'a> {
     pub event: &'static str,
+    /// Of a program that was executed besides; absent: the workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<&'a str>,
     #[serde(flatten)]
     pub exit: &'a Exit,
 }
@@ -151,6 +163,16 @@ pub struct StateFile {
     pub created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub execs: Vec<ExecState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecState {
+    pub name: String,
+    pub pid: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
 }

@@ -6,7 +6,7 @@ use crate::journal::Journal;
 use crate::path::HostPath;
 use crate::plan::{Channel, Hook, Plan, StopMeans};
 use crate::process::{self, Process};
-use crate::protocol::StepTime;
+use crate::protocol::{Exit, StepTime};
 use crate::stage::Stage;
 use crate::state_dir::StateDir;
 use crate::stdio::{Ends, Held, Streams};
@@ -58,6 +58,17 @@ pub struct Helper {
     pub stderr: OwnedFd,
 }
 
+/// A second program in a container.
+pub struct Exec {
+    pub process: Process,
+    /// Of a terminal.
+    pub streams: Option<Streams>,
+    pub held: Option<Held>,
+    pub exit: Option<Exit>,
+    /// Whether its end was told.
+    pub told: bool,
+}
+
 pub struct Session {
     pub dir: StateDir,
     pub lib: PathBuf,
@@ -81,6 +92,8 @@ pub struct Session {
     pub fds: BTreeMap<String, OwnedFd>,
     pub workload: Option<Workload>,
     pub streams: Option<Streams>,
+    /// By the names that they were given.
+    pub execs: BTreeMap<String, Exec>,
     /// What is open beside the streams that an engine gave the workload.
     pub held: Option<Held>,
     /// The memory cgroup that tells of the workload's death for want of memory.
@@ -110,6 +123,7 @@ impl Session {
             fds: BTreeMap::new(),
             workload: None,
             streams: None,
+            execs: BTreeMap::new(),
             held: None,
             memory: None,
         })

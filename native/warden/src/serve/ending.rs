@@ -51,10 +51,55 @@ impl Server {
                     .is_some_and(|process| process.name.pid == pid.as_raw_nonzero().get());
             if is_workload && self.exit.is_none() {
                 self.on_workload_end(status);
+            } else if self.on_exec_end(pid.as_raw_nonzero().get(), status) {
+                // Told once its last output is passed on.
             } else if self.is_helper(pid.as_raw_nonzero().get()) {
                 // What it served would hang: a guest without its files is none. But a monitor that is just ending lets go of it first.
                 let at = Instant::now() + WITHOUT_HELPER;
                 self.kill_at = Some(self.kill_at.map_or(at, |before| before.min(at)));
+            }
+        }
+    }
+
+    /// Whether it was a program that was executed besides.
+    fn on_exec_end(&mut self, pid: i32, status: WaitStatus) -> bool {
+        let mut execs = self.session.execs.values_mut();
+        let Some(exec) = execs.find(|exec| exec.process.name.pid == pid && exec.exit.is_none()) else {
+            return false;
+        };
+        let signal = status.terminating_signal().map(|signal| signal as u8);
+        let code = status.exit_status().map(|code| code as u8);
+        exec.exit = Some(Exit {
+            exit_code: code.or(signal.map(|signal| 128 + signal)).unwrap_or(255),
+            signal,
+            oom_killed: false,
+            finished_at: clock::now(),
+        });
+        true
+    }
+
+    /// Tells the ends of programs that were executed besides, each once its output is passed on.
+    pub(super) fn tell_execs(&mut self) {
+        for (name, exec) in &mut self.session.execs {
+            let Some(exit) = &exec.exit else { continue };
+            if exec.told || !exec.streams.as_mut().is_none_or(crate::stdio::Streams::drain) {
+                continue;
+            }
+            exec.told = true;
+            // The other ends of its streams see the end.
+            exec.streams = None;
+            exec.held = None;
+            let event = ExitEvent {
+                event: "exit",
+                exec: Some(name),
+                exit,
+            };
+            for connection in self
+                .connections
+                .iter_mut()
+                .filter(|connection| connection.is_owner)
+            {
+                connection.send(&event);
             }
         }
     }
@@ -124,8 +169,10 @@ impl Server {
     /// Once the workload has ended and its output is passed on: tell everyone, and end.
     pub(super) fn finish_if_drained(&mut self) {
         let Some(exit) = self.exit.clone() else { return };
+        let is_alone = self.session.execs.values().all(|exec| exec.told);
         if self.done.is_some()
             || self.told
+            || !is_alone
             || !self
                 .session
                 .streams
@@ -168,7 +215,11 @@ impl Server {
                 connection.answer(waiter.id, &Ok(Answer::Exit(exit.clone())));
             }
         }
-        let event = ExitEvent { event: "exit", exit };
+        let event = ExitEvent {
+            event: "exit",
+            exec: None,
+            exit,
+        };
         for connection in self
             .connections
             .iter_mut()

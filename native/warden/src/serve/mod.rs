@@ -237,6 +237,8 @@ enum Ready {
     Connection(u64),
     Channel,
     Stream(Interest),
+    /// Of the program of that place among those executed.
+    ExecStream(usize, Interest),
     Task(TaskReady),
 }
 
@@ -249,6 +251,12 @@ impl Server {
                     Ready::Listener => self.accept(),
                     Ready::Connection(number) => self.serve(number, flags),
                     Ready::Channel => self.session.hear(),
+                    Ready::ExecStream(place, interest) => {
+                        let exec = self.session.execs.values_mut().nth(place);
+                        if let Some(streams) = exec.and_then(|exec| exec.streams.as_mut()) {
+                            streams.advance(interest);
+                        }
+                    }
                     Ready::Task(ready) => self.on_task(ready, flags),
                     Ready::Stream(interest) => {
                         if let Some(streams) = &mut self.session.streams {
@@ -259,6 +267,7 @@ impl Server {
             }
             self.on_deadline();
             self.forget_closed();
+            self.tell_execs();
             self.finish_if_drained();
             self.tend_task();
         }
@@ -287,6 +296,12 @@ impl Server {
         {
             tokens.push(Ready::Stream(interest));
             fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        for (place, exec) in self.session.execs.values().enumerate() {
+            for (interest, fd, flags) in exec.streams.iter().flat_map(|streams| streams.interests()) {
+                tokens.push(Ready::ExecStream(place, interest));
+                fds.push(PollFd::from_borrowed_fd(fd, flags));
+            }
         }
         for (ready, fd, flags) in self.task.iter().flat_map(Task::interests) {
             tokens.push(Ready::Task(ready));

@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::error::{Error, Result};
-use crate::protocol::{ProcessName, StateFile, Status};
+use crate::protocol::{ExecState, ProcessName, StateFile, Status};
 
 impl Server {
     pub(super) fn state(&self) -> StateFile {
@@ -24,6 +24,16 @@ impl Server {
             created_at: self.created_at.clone(),
             started_at: self.started_at.clone(),
             exit: self.exit.clone(),
+            execs: self
+                .session
+                .execs
+                .iter()
+                .map(|(name, exec)| ExecState {
+                    name: name.clone(),
+                    pid: exec.process.name.pid,
+                    exit: exec.exit.clone(),
+                })
+                .collect(),
         }
     }
 

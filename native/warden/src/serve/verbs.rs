@@ -7,13 +7,16 @@ use crate::error::{Error, Result};
 use crate::net;
 use crate::plan::{HookTime, Plan, StopMeans};
 use crate::protocol::{Answer, OnExit, Request, Status};
-use crate::session::Workload;
+use crate::session::{Exec, Workload};
 use crate::state_dir::write_all;
 use crate::step::{self, OciVerb};
 use crate::sys;
 use rustix::net::SocketFlags;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+/// Programs that are executed in one container, those that have ended and were not forgotten included.
+const MAX_EXECS: usize = 1024;
 
 /// SIGRTMIN+3: the stop signal of images that run systemd.
 const SYSTEMD_HALT: i32 = 37;
@@ -25,6 +28,7 @@ fn is_allowed(request: &Request, status: Status) -> bool {
         Request::Prepare { .. } | Request::Launch { .. } => &[Creating],
         Request::Start | Request::Release | Request::Look => &[Created],
         Request::Signal { .. } => &[Created, Running, Paused],
+        Request::Exec { .. } => &[Running],
         Request::Stop { .. } => &[Created, Running, Paused, Stopped],
         Request::Resize { .. } => &[Created, Running, Paused],
         Request::Pause => &[Running],
@@ -82,7 +86,14 @@ impl Server {
                 }
                 result
             }
-            Request::Signal { signal } => self.signal(signal).map(done),
+            Request::Signal { signal, exec: None } => self.signal(signal).map(done),
+            Request::Signal {
+                signal,
+                exec: Some(name),
+            } => self.exec(&name)?.process.signal(signal).map(done),
+            Request::Exec { name, process, stdio } => {
+                self.execute_besides(name, &process.0, &stdio).map(Some)
+            }
             Request::Stop { timeout_ms } => {
                 self.waiters.push(Waiter { connection, id });
                 let result = if self.exit.is_some() {
@@ -101,14 +112,60 @@ impl Server {
                 Ok(None)
             }
             Request::State => Ok(Some(Answer::State(self.state()))),
-            Request::Resize { rows, cols } => match &self.session.streams {
-                Some(streams) => streams.resize(rows, cols).map(done),
-                None => Err(Error::not_allowed("the sandbox has no streams yet")),
-            },
+            Request::Resize { rows, cols, exec } => {
+                let streams = match &exec {
+                    Some(name) => &self.exec(name)?.streams,
+                    None => &self.session.streams,
+                };
+                match streams {
+                    Some(streams) => streams.resize(rows, cols).map(done),
+                    None => Err(Error::not_allowed("there is no terminal")),
+                }
+            }
             Request::Pause => self.freeze(true).map(done),
             Request::Resume => self.freeze(false).map(done),
             Request::Delete { force } => self.delete(connection, id, force),
         }
+    }
+
+    fn exec(&self, name: &str) -> Result<&Exec> {
+        self.session
+            .execs
+            .get(name)
+            .ok_or_else(|| Error::not_allowed(format!("no program {name} was executed")))
+    }
+
+    fn execute_besides(
+        &mut self,
+        name: String,
+        process: &[u8],
+        stdio: &crate::plan::Stdio,
+    ) -> Result<Answer> {
+        if self.session.execs.contains_key(&name) {
+            return Err(Error::not_allowed(format!(
+                "a program {name} was executed before"
+            )));
+        }
+        if self.session.execs.len() >= MAX_EXECS {
+            return Err(Error::not_allowed(format!("{MAX_EXECS} programs were executed")));
+        }
+        let Some(Workload::Container { path, .. }) = &self.session.workload else {
+            return Err(Error::not_allowed(
+                "a guest has no processes to execute another beside",
+            ));
+        };
+        let mut exec = step::oci_exec(path, process, stdio, &self.session)?;
+        if exec.streams.is_none()
+            && let Some(held) = &mut exec.held
+        {
+            held.started();
+        }
+        let pid = exec.process.name.pid;
+        self.session.execs.insert(name, exec);
+        Ok(Answer::Launched {
+            pid,
+            times: Vec::new(),
+        })
     }
 
     fn prepare(&mut self, plan: &Plan, on_exit: OnExit) -> Result<Answer> {
@@ -393,7 +450,13 @@ mod tests {
         assert!(!is_allowed(&Request::Start, Status::Running));
         assert!(!is_allowed(&Request::Pause, Status::Paused));
         assert!(is_allowed(&Request::Resume, Status::Paused));
-        assert!(!is_allowed(&Request::Signal { signal: 15 }, Status::Stopped));
+        assert!(!is_allowed(
+            &Request::Signal {
+                signal: 15,
+                exec: None
+            },
+            Status::Stopped
+        ));
         assert!(is_allowed(&Request::Wait, Status::Creating));
         assert!(!is_allowed(&Request::Look, Status::Running));
     }

@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Stdin, Stdio};
 use crate::state_dir::StateDir;
 use log::Log;
-pub use pipes::{Held, adopt as adopt_pipes, open as open_pipes};
+pub use pipes::{Held, open as open_pipes};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -171,6 +171,15 @@ impl Streams {
             streams.resize(rows, cols)?;
         }
         Ok(streams)
+    }
+
+    /// A terminal's output goes to these streams in place of our own, and its keys come from them.
+    pub fn pass_to(mut self, ends: Ends) -> Streams {
+        if let Some(source) = self.sources.first_mut() {
+            source.copy_to(ends.stdout);
+        }
+        self.feed = Some(Feed::from(ends.stdin));
+        self
     }
 
     /// Lets a workload whose output nobody reads any more see that, as a program in a pipeline does: its next write fails. Not for a guest, which

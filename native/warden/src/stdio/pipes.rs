@@ -56,23 +56,6 @@ pub fn open(pipes: &plan::Pipes) -> Result<(Ends, Held)> {
     ))
 }
 
-/// Makes an engine's streams our own, for a terminal whose output we pass on to them and whose keys we take from them. The input has no end: a terminal's
-/// is a key.
-pub fn adopt(pipes: &plan::Pipes) -> Result<Held> {
-    let (
-        Ends {
-            stdin,
-            stdout,
-            stderr: _nothing,
-        },
-        held,
-    ) = open(pipes)?;
-    let what = || "cannot take the engine's streams";
-    rustix::stdio::dup2_stdin(&stdin).or_system(what)?;
-    rustix::stdio::dup2_stdout(&stdout).or_system(what)?;
-    Ok(held)
-}
-
 fn is_fifo(path: &HostPath) -> Result<bool> {
     let stat = rustix::fs::stat(path.as_str()).or_system(|| format!("cannot look at {path}"))?;
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)

@@ -15,6 +15,8 @@ pub struct Source {
     fd: Option<OwnedFd>,
     number: u8,
     tee: bool,
+    /// Where it is copied to; none: to our own stream of the number.
+    sink: Option<OwnedFd>,
     /// Logged, and still to be copied.
     pending: Vec<u8>,
     /// The workload's end is closed when our reader has gone, as in a pipeline.
@@ -31,6 +33,7 @@ impl Source {
             fd: Some(fd),
             number,
             tee,
+            sink: None,
             pending: Vec::new(),
             ends_with_reader: false,
             abandoned: false,
@@ -47,11 +50,15 @@ impl Source {
         self.abandoned
     }
 
-    fn own_stream(&self) -> BorrowedFd<'static> {
-        if self.number == 1 {
-            rustix::stdio::stdout()
-        } else {
-            rustix::stdio::stderr()
+    pub fn copy_to(&mut self, sink: OwnedFd) {
+        self.sink = Some(sink);
+    }
+
+    fn own_stream(&self) -> BorrowedFd<'_> {
+        match &self.sink {
+            Some(sink) => sink.as_fd(),
+            None if self.number == 1 => rustix::stdio::stdout(),
+            None => rustix::stdio::stderr(),
         }
     }
 
@@ -121,9 +128,10 @@ impl Source {
     }
 }
 
-/// The user's keys, from our standard input to the terminal.
+/// The user's keys, from our standard input or another to the terminal.
 #[derive(Default)]
 pub struct Feed {
+    from: Option<OwnedFd>,
     pending: Vec<u8>,
     ended: bool,
 }
@@ -132,9 +140,20 @@ pub struct Feed {
 const END_OF_FILE: u8 = 4;
 
 impl Feed {
-    pub fn interest<'a>(&self, terminal: BorrowedFd<'a>) -> (BorrowedFd<'a>, PollFlags) {
+    pub fn from(fd: OwnedFd) -> Feed {
+        Feed {
+            from: Some(fd),
+            ..Feed::default()
+        }
+    }
+
+    fn source(&self) -> BorrowedFd<'_> {
+        self.from.as_ref().map_or(rustix::stdio::stdin(), AsFd::as_fd)
+    }
+
+    pub fn interest<'a>(&'a self, terminal: BorrowedFd<'a>) -> (BorrowedFd<'a>, PollFlags) {
         if self.pending.is_empty() {
-            (rustix::stdio::stdin(), PollFlags::IN)
+            (self.source(), PollFlags::IN)
         } else {
             (terminal, PollFlags::OUT)
         }
@@ -144,7 +163,7 @@ impl Feed {
     pub fn advance(&mut self, terminal: BorrowedFd<'_>) -> bool {
         if self.pending.is_empty() {
             let mut buffer = [0u8; 1024];
-            match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            match rustix::io::read(self.source(), &mut buffer) {
                 Ok(length) if length > 0 => self.pending.extend_from_slice(&buffer[..length]),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 _ => {

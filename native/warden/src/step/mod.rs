@@ -20,7 +20,7 @@ mod tap;
 mod unmount;
 
 pub use hook::{kept_in as hooks_kept_in, run_after as run_hook_after, run_kept as run_kept_hooks};
-pub use oci::{Verb as OciVerb, command as oci_command};
+pub use oci::{Verb as OciVerb, command as oci_command, exec as oci_exec};
 pub use spawn::make_terminal;
 pub use unmount::{Mounted, forget as forget_mount};
 

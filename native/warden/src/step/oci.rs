@@ -3,13 +3,13 @@
 
 use super::cgroup;
 use crate::error::{Context, Error, Result};
-use crate::path::CgroupPath;
-use crate::plan::{Oci, OciRuntime};
+use crate::path::{CgroupPath, StatePath};
+use crate::plan::{self, Oci, OciRuntime};
 use crate::process::Process;
-use crate::run::{self, Finished};
-use crate::session::{Session, Workload};
+use crate::run;
+use crate::session::{Exec, Session, Workload};
 use crate::state_dir::StateDir;
-use crate::stdio::{Ends, Streams, adopt_pipes, open_pipes};
+use crate::stdio::{Held, Streams, open_pipes};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -102,69 +102,79 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
         .arg("--bundle")
         .arg(session.dir.join(step.bundle.as_str()));
     command.arg("--pid-file").arg(&pid_file);
-    let console = if step.stdio.terminal {
-        Some(Console::listen(&session.dir)?)
-    } else {
-        None
-    };
-    let pipes = match (&console, &step.stdio.pipes) {
-        (None, Some(pipes)) => {
-            let (
-                Ends {
-                    stdin,
-                    stdout,
-                    stderr,
-                },
-                held,
-            ) = open_pipes(pipes)?;
-            command.stdin(stdin).stdout(stdout).stderr(stderr);
-            session.held = Some(held);
-            None
+    let (streams, held) = give(&mut command, &step.stdio, session, |command| {
+        let finished = run::run(command.arg(session.id()), &[], DEADLINE, false)?;
+        if finished.status.success() {
+            return Ok(());
         }
-        (Some(console), pipes) => {
-            session.held = pipes.as_ref().map(adopt_pipes).transpose()?;
-            command.arg("--console-socket").arg(console.path());
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            None
-        }
-        (None, None) => {
-            // The container inherits the runtime's own streams. They are root's: its processes begin as root.
-            let (
-                streams,
-                Ends {
-                    stdin,
-                    stdout,
-                    stderr,
-                },
-            ) = Streams::pipes(&step.stdio, &session.dir, (0, 0))?;
-            command.stdin(stdin).stdout(stdout).stderr(stderr);
-            Some(streams.end_with_reader())
-        }
-    };
-    command.arg(session.id());
-    run::tie(&mut command, None);
-    let finished = run::run(&mut command, &[], DEADLINE, false);
-    // The command holds our ends of the container's pipes.
-    drop(command);
-    let finished: Finished = finished?;
-    if !finished.status.success() {
         let why = log_message(&session.dir).unwrap_or_else(|| finished.complaint());
-        return Err(refusal(format!(
+        Err(refusal(format!(
             "{} cannot create the container: {why}",
             path.display()
-        )));
+        )))
+    })?;
+    let process = process_of(&path, &pid_file)?;
+    let pid = process.name.pid;
+    session.memory = crate::cgroup::memory_directory_of(pid);
+    session.streams = streams;
+    session.held = held;
+    session.workload = Some(Workload::Container {
+        path,
+        process,
+        stop: step.stop.clone(),
+    });
+    Ok(())
+}
+
+/// Gives a command of the runtime's the streams of the program that it starts, runs it, and returns what we keep of them.
+fn give(
+    command: &mut Command,
+    stdio: &plan::Stdio,
+    session: &Session,
+    run_it: impl FnOnce(&mut Command) -> Result<()>,
+) -> Result<(Option<Streams>, Option<Held>)> {
+    run::tie(command, None);
+    if stdio.terminal {
+        let console = Console::listen(&session.dir)?;
+        command.arg("--console-socket").arg(console.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        run_it(command)?;
+        let streams = Streams::on_terminal(stdio, &session.dir, console.receive()?)?;
+        return match &stdio.pipes {
+            Some(pipes) => {
+                let (ends, held) = open_pipes(pipes)?;
+                Ok((Some(streams.pass_to(ends)), Some(held)))
+            }
+            None => Ok((Some(streams.end_with_reader()), None)),
+        };
     }
-    let streams = match (pipes, console) {
-        (Some(streams), _) => Some(streams),
-        (None, Some(console)) => {
-            Some(Streams::on_terminal(&step.stdio, &session.dir, console.receive()?)?.end_with_reader())
+    let (streams, ends, held) = match &stdio.pipes {
+        Some(pipes) => {
+            let (ends, held) = open_pipes(pipes)?;
+            (None, ends, Some(held))
         }
-        (None, None) => None,
+        None => {
+            // The container inherits the runtime's own streams. They are root's: its processes begin as root.
+            let (streams, ends) = Streams::pipes(stdio, &session.dir, (0, 0))?;
+            (Some(streams.end_with_reader()), ends, None)
+        }
     };
-    let pid = std::fs::read_to_string(&pid_file)
+    command.stdin(ends.stdin).stdout(ends.stdout).stderr(ends.stderr);
+    let result = run_it(command);
+    // The command holds our ends of the program's streams.
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    result.map(|()| (streams, held))
+}
+
+/// The process that the runtime left, by the number that it wrote.
+fn process_of(path: &Path, pid_file: &Path) -> Result<Process> {
+    let pid = std::fs::read_to_string(pid_file)
         .ok()
         .and_then(|text| text.trim().parse::<i32>().ok())
         .ok_or_else(|| {
@@ -174,15 +184,41 @@ pub fn execute(step: &Oci, session: &mut Session) -> Result<()> {
                 pid_file.display()
             ))
         })?;
-    let process = Process::open(pid)?;
-    session.memory = crate::cgroup::memory_directory_of(pid);
-    session.streams = streams;
-    session.workload = Some(Workload::Container {
-        path,
-        process,
-        stop: step.stop.clone(),
+    Process::open(pid)
+}
+
+/// Another program in the container, as our child: its process in the words of the runtime specification.
+pub fn exec(path: &Path, process: &[u8], stdio: &plan::Stdio, session: &Session) -> Result<Exec> {
+    let what = || "cannot write what is to be executed";
+    let file = StatePath::try_from("exec.json".to_string()).map_err(Error::bad_request)?;
+    session.dir.write_file(&file, process, 0o600, None)?;
+    let pid_file = session.dir.join("exec.pid");
+    let mut command = base(path, &session.dir);
+    command
+        .args(["exec", "--detach", "--process"])
+        .arg(session.dir.join("exec.json"))
+        .arg("--pid-file")
+        .arg(&pid_file);
+    let result = give(&mut command, stdio, session, |command| {
+        let finished = run::run(command.arg(session.id()), &[], DEADLINE, false)?;
+        if finished.status.success() {
+            return Ok(());
+        }
+        let why = log_message(&session.dir).unwrap_or_else(|| finished.complaint());
+        Err(refusal(why))
     });
-    Ok(())
+    // Secrets may be in its environment.
+    session.dir.remove_file(&file)?;
+    let (streams, held) = result?;
+    let process = process_of(path, &pid_file)?;
+    std::fs::remove_file(&pid_file).or_system(what)?;
+    Ok(Exec {
+        process,
+        streams,
+        held,
+        exit: None,
+        told: false,
+    })
 }
 
 /// A failed `create` as an error. Both runtimes look for the container's program then, and tell only in words that it is

@@ -4,7 +4,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{self, FdGrant, Stdin};
 use crate::session::{Session, Workload};
 use crate::stage::{MAX_GRANT, Order};
-use crate::stdio::{Ends, Streams, adopt_pipes, engine_ends, open_pipes};
+use crate::stdio::{Ends, Streams, engine_ends, open_pipes};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -32,10 +32,12 @@ pub fn execute(step: &plan::Spawn, session: &mut Session) -> Result<()> {
         };
         (None, ends)
     } else {
+        let (mut streams, ends) = Streams::for_program(&step.stdio, &session.dir, owner)?;
         if let Some(pipes) = &step.stdio.pipes {
-            session.held = Some(adopt_pipes(pipes)?);
+            let (others, held) = open_pipes(pipes)?;
+            streams = streams.pass_to(others);
+            session.held = Some(held);
         }
-        let (streams, ends) = Streams::for_program(&step.stdio, &session.dir, owner)?;
         (Some(streams), ends)
     };
     let Ends {
