@@ -1,7 +1,8 @@
 /** From containerd's `Create` to the plans of a task: its root file system mounted, then what every engine's bundle becomes. */
 
 import { isAbsolute, join } from "node:path";
-import { decideBundle } from "../lifecycle/engine/create.ts";
+import { decideBundle, keptFile } from "../lifecycle/engine/create.ts";
+import { updateSandboxFile } from "../lifecycle/store.ts";
 import { type Bundle, readBundle } from "../lifecycle/engine/bundle.ts";
 import { composeBundle } from "../lifecycle/engine/compose.ts";
 import type { Context } from "../lifecycle/context.ts";
@@ -18,27 +19,27 @@ import type { createTaskRequest } from "../wire/task.ts";
 
 type CreateTask = MessageOf<typeof createTaskRequest>;
 
-export interface CreatedTask {
-  readonly mode: Mode;
-  /** Of a container its first process; 0: the warden stands for it. */
-  readonly pid: number;
-}
-
 interface Making {
   readonly hello: TaskHello;
   readonly request: CreateTask;
   readonly context: Context;
   readonly warden: WardenConnection;
+  /** Told before anything is launched. */
+  readonly onMode: (mode: Mode) => void;
 }
 
 /** Makes the task, up to its start. What fails is undone by the warden. Throws as the parts do. */
-export async function createTask(making: Making): Promise<CreatedTask> {
+export async function createTask(making: Making): Promise<void> {
   const { hello, request, context, warden } = making;
   const { rootfs } = request;
   if (rootfs.length > 0) await warden.prepare(planOf(hello, [rootfsStep(hello, rootfs)]), "keep");
   const bundle = readBundle(hello.bundle);
   const { facts, chosen } = await decideBundle(context, bundle, hello);
-  if (chosen.offer.mode === "container") return await createContainer(making, bundle, { facts, chosen });
+  making.onMode(chosen.offer.mode);
+  if (chosen.offer.mode === "container") {
+    await createContainer(making, bundle, { facts, chosen });
+    return;
+  }
   const input = await composeBundle({
     context,
     bundle,
@@ -58,9 +59,10 @@ export async function createTask(making: Making): Promise<CreatedTask> {
     chosen,
     stdio: stdioOf(request, bundle.config.process?.consoleSize),
   });
-  const { net } = await warden.prepare(prepare(input), "keep");
+  const ground = prepare(input);
+  const { net } = await warden.prepare(ground, "keep");
+  await updateSandboxFile(hello.stateDir, keptFile(input, ground));
   await warden.launch(launch(input, net).plan);
-  return { mode: chosen.offer.mode, pid: 0 };
 }
 
 const planOf = ({ id }: TaskHello, steps: readonly Step[]): Plan => ({ version: 1, id, steps });
@@ -110,7 +112,7 @@ async function createContainer(
   { hello, request, warden }: Making,
   bundle: Bundle,
   { facts, chosen }: { readonly facts: NodeFacts; readonly chosen: FittingVerdict },
-): Promise<CreatedTask> {
+): Promise<void> {
   const runtime = ociRuntimeKinds.find((kind) => kind === chosen.by);
   const found = runtime === undefined ? undefined : facts.ociRuntimes[runtime];
   if (runtime === undefined || found === undefined || "missing" in found)
@@ -130,7 +132,7 @@ async function createContainer(
     ]),
     "keep",
   );
-  const { pid } = await warden.launch(
+  await warden.launch(
     planOf(hello, [
       {
         do: "oci",
@@ -142,7 +144,6 @@ async function createContainer(
       },
     ]),
   );
-  return { mode: "container", pid };
 }
 
 function withAbsoluteRoot({ raw, rootfs }: Bundle): unknown {

@@ -10,13 +10,15 @@ import { modes } from "../spec/values.ts";
 const schema = v.object({
   version: v.literal(1),
   mode: v.picklist(modes),
-  /** A process to show to those who ask for the task's: of a container its first, else the warden. */
-  pid: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** A process to show to those who ask for the task's: of a container its first, else the warden. 0: the task was about to be made. */
+  pid: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   bundle: v.string(),
   stdin: v.string(),
   stdout: v.string(),
   stderr: v.string(),
   terminal: v.boolean(),
+  /** Which events were told. */
+  told: v.object({ create: v.boolean(), start: v.boolean(), exit: v.boolean() }),
 });
 
 export type TaskRecord = Readonly<v.InferOutput<typeof schema>>;

@@ -7,16 +7,14 @@ import { encodeMessage } from "../wire/protobuf.ts";
 import { metricsV1, metricsV2 } from "../wire/metrics.ts";
 import type { Any } from "../wire/well-known.ts";
 
-/** Undefined when the process has no cgroup of the task's any more. */
-export function taskStats(pid: number, id: string): Any | undefined {
-  let membership: string;
+/** The task's own cgroups; undefined when its process has ended. */
+export function cgroupsOf(pid: number, id: string): OwnCgroups | undefined {
   try {
-    membership = readFileSync(`/proc/${pid}/cgroup`, "utf8");
+    const groups = ownCgroups(readFileSync(`/proc/${pid}/cgroup`, "utf8"), id);
+    return groups.size === 0 ? undefined : groups;
   } catch {
     return undefined;
   }
-  const groups = ownCgroups(membership, id);
-  return groups.size === 0 ? undefined : metricsOf(groups);
 }
 
 /** Numbers of 64 bits, those that are absent left out. */

@@ -19,7 +19,8 @@ import { jsonTypes, packAny, timestampOf, unpackJson } from "../wire/well-known.
 import { Publisher } from "./publisher.ts";
 import { type Exec, Execs, settle } from "./task-execs.ts";
 import { createTask, stdioOf } from "./task-plan.ts";
-import { taskStats } from "./task-stats.ts";
+import { cgroupsOf, metricsOf } from "./task-stats.ts";
+import { updateTask } from "./task-update.ts";
 import { type TaskRecord, readTaskRecord, writeTaskRecord } from "./task-record.ts";
 
 /** Serves the calls of one warden until its connection ends. */
@@ -70,7 +71,8 @@ class Task {
       take: (line) => this.#take(line),
       onExecExit: (name, exit) => void this.#onExecExit(name, exit),
     });
-    if (this.#state.exit !== undefined) this.#settle(this.#state.exit);
+    // It ended while no daemon was there, or one that did not come to tell it.
+    if (this.#state.exit !== undefined) this.#onExit(this.#state.exit);
     this.#warden.exited().then(
       (exit) => this.#onExit(exit),
       (error: Error) => this.#ended.reject(error),
@@ -103,8 +105,17 @@ class Task {
   /** Told before anybody is answered: containerd wants the event of an end before its answer. */
   async #told(exit: Exit): Promise<void> {
     const { id } = this.#hello;
+    if (this.#record === undefined || this.#record.told.exit) return;
     if (exit.oomKilled) await this.#publisher.publish("/tasks/oom", { containerId: id });
     await this.#publisher.publish("/tasks/exit", { containerId: id, id, pid: this.#pid, ...endOf(exit) });
+    this.#note({ exit: true });
+  }
+
+  /** Keeps that events were told. A task that was deleted meanwhile needs no record. */
+  #note(told: Partial<TaskRecord["told"]>): void {
+    if (this.#record === undefined || this.#deleted) return;
+    this.#record = { ...this.#record, told: { ...this.#record.told, ...told } };
+    writeTaskRecord(this.#hello.stateDir, this.#record);
   }
 
   /** A line that is a call of containerd's. */
@@ -151,13 +162,47 @@ class Task {
 
   /** A process of ours stands for a guest, which has none. */
   get #pid(): number {
-    return this.#record?.pid ?? this.#state.warden.pid;
+    return this.#record?.pid || this.#state.warden.pid;
   }
 
   #created(): TaskRecord {
     if (this.#record === undefined || this.#deleted)
       throw new Refusal("notFound", `task ${this.#hello.id} is not there`);
     return this.#record;
+  }
+
+  /** Makes the task; asked again, does what is left of that. */
+  async #create(asked: RequestOf<"Create">): Promise<TaskRecord> {
+    const hello = this.#hello;
+    const { bundle, terminal, stdin, stdout, stderr, rootfs } = asked;
+    const { status } = await this.#warden.state();
+    if (status === "creating") {
+      // What a daemon before had begun, it cannot finish.
+      await this.#warden.undo();
+      await createTask({
+        hello,
+        request: asked,
+        context: this.#context,
+        warden: this.#warden,
+        onMode: (mode) => {
+          const told = { create: false, start: false, exit: false };
+          this.#record = { version: 1, mode, pid: 0, bundle, stdin, stdout, stderr, terminal, told };
+          writeTaskRecord(hello.stateDir, this.#record);
+        },
+      }).catch((error: unknown) => {
+        this.#record = undefined;
+        throw error;
+      });
+    }
+    const record = this.#created();
+    if (record.told.create) return record;
+    const state = await this.#warden.state();
+    const pid = record.mode === "container" ? state.pid : state.warden.pid;
+    this.#record = { ...record, pid };
+    const io = { stdin, stdout, stderr, terminal };
+    await this.#publisher.publish("/tasks/create", { containerId: hello.id, bundle, rootfs, io, pid });
+    this.#note({ create: true });
+    return this.#created();
   }
 
   #exec(name: string): Exec {
@@ -215,38 +260,20 @@ class Task {
       if (asked.id !== id) throw new Refusal("invalidArgument", `this shim is of ${id}, not of ${asked.id}`);
       if (this.#deleted) throw new Refusal("failedPrecondition", `task ${id} was deleted`);
       if (asked.checkpoint !== "") throw notHere("tasks are not restored from checkpoints");
-      if (this.#record === undefined) {
-        const { bundle, terminal, stdin, stdout, stderr, rootfs } = asked;
-        const made = await createTask({
-          hello: this.#hello,
-          request: asked,
-          context: this.#context,
-          warden: this.#warden,
-        });
-        const pid = made.pid === 0 ? this.#state.warden.pid : made.pid;
-        this.#record = { version: 1, mode: made.mode, pid, bundle, stdin, stdout, stderr, terminal };
-        writeTaskRecord(this.#hello.stateDir, this.#record);
-        await this.#publisher.publish("/tasks/create", {
-          containerId: id,
-          bundle,
-          rootfs,
-          io: { stdin, stdout, stderr, terminal },
-          checkpoint: "",
-          pid,
-        });
-      }
-      return { pid: this.#record.pid };
+      return { pid: (await this.#create(asked)).pid };
     },
     Start: async ({ execId }) => {
       if (execId !== "") return { pid: await this.#startExec(execId) };
       const { pid } = this.#created();
       const { status } = await this.#warden.state();
-      // Asked again after it was done.
-      if (status === "running" || status === "paused") return { pid };
       if (status === "stopped") throw new Refusal("failedPrecondition", "the task has ended");
-      await this.#warden.start();
-      // Told before an end that comes at once.
-      void this.#publisher.publish("/tasks/start", { containerId: this.#hello.id, pid });
+      // Asked again after it was done, it runs.
+      if (status === "created") await this.#warden.start();
+      if (!this.#created().told.start) {
+        // Told before an end that comes at once.
+        void this.#publisher.publish("/tasks/start", { containerId: this.#hello.id, pid });
+        this.#note({ start: true });
+      }
       return { pid };
     },
     State: async ({ execId }) => {
@@ -343,13 +370,17 @@ class Task {
     Checkpoint: async () => {
       throw notHere(`a task of mode ${this.#created().mode} cannot be checkpointed`);
     },
-    Update: async () => {
-      throw notHere("update is not there yet");
+    Update: async ({ resources }) => {
+      const record = this.#created();
+      if (resources === undefined)
+        throw new Refusal("invalidArgument", "there are no resources in the request");
+      await updateTask(this.#hello.stateDir, this.#hello.id, record, resources);
+      return {};
     },
     Stats: async () => {
-      const stats = taskStats(this.#created().pid, this.#hello.id);
-      if (stats === undefined) throw new Refusal("notFound", "the task has ended");
-      return { stats };
+      const groups = cgroupsOf(this.#created().pid, this.#hello.id);
+      if (groups === undefined) throw new Refusal("notFound", "the task has ended");
+      return { stats: metricsOf(groups) };
     },
   };
 }

@@ -111,6 +111,10 @@ export class WardenConnection {
   look(): Promise<Prepared> {
     return this.#ask({ op: "look" }, "looking at the network", decodePrepared);
   }
+  /** What was prepared is undone, for another beginning. */
+  undo(): Promise<unknown> {
+    return this.#ask({ op: "undo" }, "undoing what was begun", (value) => value);
+  }
   start(): Promise<Launched> {
     return this.#ask({ op: "start" }, "starting the sandbox", decodeLaunched);
   }

@@ -23,6 +23,8 @@ export type Request =
   | { readonly op: "launch"; readonly plan: Plan; readonly atStart?: true }
   /** Looks at the network again, of a sandbox whose launch plan is kept. Answer: `Prepared`. */
   | { readonly op: "look" }
+  /** Undoes what was prepared: the sandbox is as at its beginning. Answer: `{}`. */
+  | { readonly op: "undo" }
   /** The owner lets go: from now on a sandbox that never started stays until `delete`. Answer: `{}`. */
   | { readonly op: "release" }
   /** Lets the workload go. Answered when its program runs (exec succeeded). Answer: `Launched`. */

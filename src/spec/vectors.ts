@@ -341,6 +341,7 @@ export const protocol = {
     { id: 3, op: "launch", plan: plans[0] },
     { id: 3, op: "launch", plan: plans[0], atStart: true },
     { id: 3, op: "look" },
+    { id: 3, op: "undo" },
     { id: 4, op: "start" },
     { id: 14, op: "release" },
     { id: 5, op: "signal", signal: 64 },

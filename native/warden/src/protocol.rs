@@ -31,6 +31,7 @@ pub enum Request {
         at_start: bool,
     },
     Look,
+    Undo,
     Release,
     Start,
     Signal {

@@ -159,7 +159,7 @@ function earlyLaunch(input: ModeInput): LaunchPlan | undefined {
 }
 
 /** For `update` and `events`: with the memory that the cgroup was given, the monitor's own included. */
-function keptFile({ sandbox }: ModeInput, ground: Plan): SandboxFile {
+export function keptFile({ sandbox }: ModeInput, ground: Plan): SandboxFile {
   const cgroup = ground.steps.find((step) => step.do === "cgroup");
   return { ...sandbox, limits: { ...sandbox.limits, ...cgroup?.limits } };
 }

@@ -25,7 +25,7 @@ const SYSTEMD_HALT: i32 = 37;
 fn is_allowed(request: &Request, status: Status) -> bool {
     use Status::{Created, Creating, Paused, Running, Stopped};
     let allowed: &[Status] = match request {
-        Request::Prepare { .. } | Request::Launch { .. } => &[Creating],
+        Request::Prepare { .. } | Request::Launch { .. } | Request::Undo => &[Creating],
         Request::Start | Request::Release | Request::Look => &[Created],
         Request::Signal { .. } => &[Created, Running, Paused],
         Request::Exec { .. } => &[Running],
@@ -75,6 +75,7 @@ impl Server {
             Request::Launch { plan, at_start: true } => self.keep(plan).map(Some),
             Request::Launch { plan, .. } => self.launch(&plan).map(Some),
             Request::Look => self.look(Vec::new()).map(Some),
+            Request::Undo => self.session.undo().and_then(|()| self.journal.clear()).map(done),
             Request::Release => {
                 self.released = true;
                 Ok(Some(Answer::Done {}))

@@ -149,6 +149,43 @@ async function suite(t: TestContext, programs: string): Promise<void> {
     },
   );
 
+  await t.test("tripodd is killed again and again while tasks are made, and each is made once", async () => {
+    const names = Array.from({ length: 16 }, (_, index) => `many-${index}`);
+    const killed = new Set<number>();
+    // Each daemon lives long enough to begin, and not to end, what it is asked.
+    const killer = setInterval(() => {
+      const pid = processesOf(root).find(({ argv }) => argv.includes("--idle"))?.pid;
+      if (pid === undefined || killed.has(pid) || killed.size === 4) return;
+      killed.add(pid);
+      setTimeout(
+        () => {
+          try {
+            process.kill(pid, "SIGKILL");
+          } catch {
+            // It had gone.
+          }
+        },
+        killed.size === 1 ? 30 : 260 + 40 * killed.size,
+      );
+    }, 5);
+    try {
+      const made = await Promise.all(
+        names.map((id, index) => run(["-d"], index % 2 === 0 ? "box" : "guest", id)),
+      );
+      for (const { code, stderr } of made) assert.equal(code, 0, stderr);
+    } finally {
+      clearInterval(killer);
+    }
+    t.diagnostic(`killed ${killed.size} times`);
+    for (const id of names) assert.equal(await statusOf(id), "RUNNING", id);
+    for (const id of names) await ok("task", "kill", "-s", "SIGKILL", id);
+    for (const id of names) {
+      await until(id, "STOPPED");
+      await ctr("task", "rm", id);
+      await ok("container", "rm", id);
+    }
+  });
+
   await t.test("what cannot be had is refused in our words, and nothing stays", async () => {
     const refused = await run(["--rm", "--net-host"], "guest", "host-guest");
     assert.notEqual(refused.code, 0);
