@@ -203,7 +203,7 @@ function removeCgroup(path: string): void {
 
 const applets = ["sh", "cat", "echo", "sleep", "true", "false", "tty", "id", "wget"];
 
-function boxArchive(dir: string): string {
+export function boxArchive(dir: string): string {
   const root = join(dir, "image-box");
   for (const name of ["bin", "proc", "dev", "sys", "etc", "tmp"])
     mkdirSync(join(root, name), { recursive: true });
@@ -213,7 +213,7 @@ function boxArchive(dir: string): string {
   return archive(dir, root, "box");
 }
 
-function guestArchive(dir: string): string {
+export function guestArchive(dir: string): string {
   const root = join(dir, "image-guest");
   mkdirSync(root);
   cpSync(httpreplySpt, join(root, "kernel"));
