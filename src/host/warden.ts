@@ -17,8 +17,8 @@ import {
   decodeStateFile,
 } from "./warden-decode.ts";
 
-/** No line of the protocol is longer, bytes. */
-const maxLineBytes = 4 << 20;
+/** No line of the protocol is longer, bytes: a call of containerd's of 4 MiB in base64, and what stands around it. */
+const maxLineBytes = 6 << 20;
 
 /** A step's failure as the error a person reads. */
 function raise(error: WardenError, doing: string): TripodError {

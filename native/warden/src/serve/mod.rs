@@ -308,7 +308,8 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         }
         let retry_at = self.task.as_ref().and_then(|task| task.retry_at);
-        let next = [self.kill_at, retry_at].into_iter().flatten().min();
+        let given_up_at = self.task.as_ref().and_then(Task::given_up_at);
+        let next = [self.kill_at, retry_at, given_up_at].into_iter().flatten().min();
         let timeout = next.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timespec {
@@ -403,7 +404,10 @@ impl Server {
             self.find_daemon();
         }
         let Some(task) = &self.task else { return };
-        if task.is_done() && self.done.is_none() {
+        let is_done = task.is_done();
+        if task.given_up_at().is_some_and(|at| at <= Instant::now()) {
+            self.abandon(0);
+        } else if is_done && self.done.is_none() {
             self.done = Some(0);
         }
     }

@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// How long a daemon that restarts may take before another is started. One that starts holds a lock, at which a second gives up.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// containerd tries for 100 seconds to reach a task that it has started.
+const UNASKED: Duration = Duration::from_secs(120);
+
 /// google.rpc.Code.
 const INVALID_ARGUMENT: u64 = 3;
 const RESOURCE_EXHAUSTED: u64 = 8;
@@ -72,6 +75,7 @@ pub struct Task {
     pub retry_at: Option<Instant>,
     /// Since when nobody has answered, and whether a daemon was started for it.
     missing_since: Option<Instant>,
+    unasked_until: Instant,
     /// The last answer has been given: we end once it is on its way.
     pub finished: bool,
 }
@@ -123,6 +127,7 @@ impl Task {
             daemon: None,
             retry_at: Some(Instant::now()),
             missing_since: None,
+            unasked_until: Instant::now() + UNASKED,
             finished: false,
         }
     }
@@ -248,6 +253,11 @@ impl Task {
         // Nobody waits for these answers. What was asked is still done: containerd asks anew on its next connection.
         self.calls
             .retain(|_, call| peers.iter().any(|peer| peer.number == call.peer));
+    }
+
+    /// When a task whose maker has gone before it asked for anything is given up.
+    pub fn given_up_at(&self) -> Option<Instant> {
+        (self.next_peer == 0).then_some(self.unasked_until)
     }
 
     /// Everything that was to be said is on its way, or its reader is gone.

@@ -42,8 +42,7 @@ fn make(places: &Places, invocation: &Invocation, bundle: &Path, socket: &Path) 
     if UnixStream::connect(places.run.join("tripodd.sock")).is_err() {
         super::daemon::start(&places.run, None)?;
     }
-    let listener = listen(socket)?;
-    let spawned = warden(places, invocation, bundle, &listener);
+    let spawned = listen(socket).and_then(|listener| warden(places, invocation, bundle, &listener));
     if spawned.is_err() {
         let _ = std::fs::remove_file(socket);
         let _ = std::fs::remove_dir(&dir);
@@ -102,10 +101,23 @@ fn warden(places: &Places, invocation: &Invocation, bundle: &Path, listener: &Ow
             Ok(())
         });
     }
-    command
+    let child = command
         .spawn()
-        .map(drop)
-        .map_err(|error| format!("the warden cannot be started: {error}"))
+        .map_err(|error| format!("the warden cannot be started: {error}"))?;
+    dies_before_containerd(child.id());
+    Ok(())
+}
+
+/// Where memory is short, containerd, whose child we are, goes last.
+fn dies_before_containerd(pid: u32) {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
+    if let Some(score) = own.and_then(|text| text.trim().parse::<i32>().ok()) {
+        // A host that does not allow it keeps the score.
+        let _ = std::fs::write(
+            format!("/proc/{pid}/oom_score_adj"),
+            (score + 1).min(1000).to_string(),
+        );
+    }
 }
 
 /// Where events go: containerd's socket for ttrpc.
