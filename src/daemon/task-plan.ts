@@ -5,6 +5,7 @@ import { decideBundle, keptFile } from "../lifecycle/engine/create.ts";
 import { updateSandboxFile } from "../lifecycle/store.ts";
 import { type Bundle, readBundle } from "../lifecycle/engine/bundle.ts";
 import { composeBundle } from "../lifecycle/engine/compose.ts";
+import { derivedFor } from "../lifecycle/engine/delegate.ts";
 import type { Context } from "../lifecycle/context.ts";
 import type { WardenConnection } from "../host/warden.ts";
 import { launch, prepare } from "../mode/index.ts";
@@ -16,6 +17,7 @@ import { type FittingVerdict, type Mode, ociRuntimeKinds } from "../spec/values.
 import type { NodeFacts } from "../host/facts/facts.ts";
 import type { MessageOf } from "../wire/protobuf.ts";
 import type { createTaskRequest } from "../wire/task.ts";
+import { neighboursOf } from "./task-record.ts";
 
 type CreateTask = MessageOf<typeof createTaskRequest>;
 
@@ -25,7 +27,7 @@ interface Making {
   readonly context: Context;
   readonly warden: WardenConnection;
   /** Told before anything is launched. */
-  readonly onMode: (mode: Mode) => void;
+  readonly onDecided: (decided: { readonly mode: Mode; readonly pod?: string }) => void;
 }
 
 /** Makes the task, up to its start. What fails is undone by the warden. Throws as the parts do. */
@@ -35,9 +37,11 @@ export async function createTask(making: Making): Promise<void> {
   if (rootfs.length > 0) await warden.prepare(planOf(hello, [rootfsStep(hello, rootfs)]), "keep");
   const bundle = readBundle(hello.bundle);
   const { facts, chosen } = await decideBundle(context, bundle, hello);
-  making.onMode(chosen.offer.mode);
+  const pod = podOf(bundle);
+  const pods = neighboursOf(hello.stateDir, pod);
+  making.onDecided({ mode: chosen.offer.mode, ...(pod === undefined ? {} : { pod }) });
   if (chosen.offer.mode === "container") {
-    await createContainer(making, bundle, { facts, chosen });
+    await createContainer(making, bundle, { facts, chosen, guests: pods.guests });
     return;
   }
   const input = await composeBundle({
@@ -51,8 +55,7 @@ export async function createTask(making: Making): Promise<void> {
       stateDir: hello.stateDir,
       systemdCgroup: false,
       console: false,
-      neighbours: 0,
-      guests: 0,
+      ...pods,
       path: process.env["PATH"] ?? "",
     },
     facts,
@@ -63,6 +66,14 @@ export async function createTask(making: Making): Promise<void> {
   const { net } = await warden.prepare(ground, "keep");
   await updateSandboxFile(hello.stateDir, keptFile(input, ground));
   await warden.launch(launch(input, net).plan);
+}
+
+/** By containerd's annotations; undefined for the pod's own sandbox. */
+function podOf({ config }: Bundle): string | undefined {
+  const annotations = config.annotations ?? {};
+  return annotations["io.kubernetes.cri.container-type"] === "container"
+    ? annotations["io.kubernetes.cri.sandbox-id"]
+    : undefined;
 }
 
 const planOf = ({ id }: TaskHello, steps: readonly Step[]): Plan => ({ version: 1, id, steps });
@@ -109,16 +120,21 @@ const stopDeadlineMs = 10_000;
 
 /** The runtime gets the bundle's configuration with its root where it is. */
 async function createContainer(
-  { hello, request, warden }: Making,
+  { hello, request, context, warden }: Making,
   bundle: Bundle,
-  { facts, chosen }: { readonly facts: NodeFacts; readonly chosen: FittingVerdict },
+  {
+    facts,
+    chosen,
+    guests,
+  }: { readonly facts: NodeFacts; readonly chosen: FittingVerdict; readonly guests: number },
 ): Promise<void> {
   const runtime = ociRuntimeKinds.find((kind) => kind === chosen.by);
   const found = runtime === undefined ? undefined : facts.ociRuntimes[runtime];
   if (runtime === undefined || found === undefined || "missing" in found)
     throw new TripodError("monitor-missing", `there is no ${chosen.by} here`);
   const at = statePath("bundle");
-  const config = withAbsoluteRoot(bundle);
+  const derived = await derivedFor(bundle, { id: hello.id, guests }, found.path, context);
+  const config = derived === undefined ? withAbsoluteRoot(bundle) : derived.config;
   await warden.prepare(
     planOf(hello, [
       { do: "directory", at, mode: 0o700 },

@@ -184,9 +184,9 @@ class Task {
         request: asked,
         context: this.#context,
         warden: this.#warden,
-        onMode: (mode) => {
+        onDecided: (decided) => {
           const told = { create: false, start: false, exit: false };
-          this.#record = { version: 1, mode, pid: 0, bundle, stdin, stdout, stderr, terminal, told };
+          this.#record = { version: 1, ...decided, pid: 0, bundle, stdin, stdout, stderr, terminal, told };
           writeTaskRecord(hello.stateDir, this.#record);
         },
       }).catch((error: unknown) => {

@@ -10,7 +10,7 @@ import { type HostPath, hostPath } from "../../spec/paths.ts";
 import { type FittingVerdict, ociRuntimeKinds } from "../../spec/values.ts";
 import type { Bundle } from "./bundle.ts";
 import type { Context } from "../context.ts";
-import { deriveConfig, hasNewParts } from "./derive.ts";
+import { type DerivedConfig, deriveConfig, hasNewParts } from "./derive.ts";
 import { isQueueProxy, podAddresses } from "./pod.ts";
 
 type Delegation = Extract<BrainLine, { delegate: unknown }>["delegate"];
@@ -30,23 +30,33 @@ export async function delegationOf(
   const found = kind === undefined ? { missing: `${chosen.by} is no OCI runtime` } : facts.ociRuntimes[kind];
   if ("missing" in found) throw new TripodError("monitor-missing", found.missing);
   const program = found.path;
-  const guest =
-    isQueueProxy(bundle.config) && request.guests > 0
-      ? podAddresses(bundle.config, request.id, config.network.natPool).guest
-      : undefined;
-  if (guest === undefined && !hasNewParts(bundle.config)) return { program };
-  const features = await runtimeFeatures(lib, program);
-  const understood = {
-    ociVersionMax: features.ociVersionMax,
-    namespaces: features.linux?.namespaces ?? [],
-  };
-  const derived = deriveConfig(bundle.raw, bundle.dir, understood, guest);
+  const derived = await derivedFor(bundle, request, program, { roots: { lib }, config });
   if (derived === undefined) return { program };
   return {
     program,
     bundle: writeDerived(derivedBundleOf(request.stateDir), derived.config),
     notes: `for ${program}: ${derived.notes.join("; ")}`,
   };
+}
+
+/** The configuration as the runtime understands it; undefined where it can have it as it is. Throws `bundle-invalid`. */
+export async function derivedFor(
+  bundle: Bundle,
+  { id, guests }: Pick<CreateRequest, "id" | "guests">,
+  program: HostPath,
+  { roots: { lib }, config }: { readonly roots: Pick<Context["roots"], "lib"> } & Pick<Context, "config">,
+): Promise<DerivedConfig | undefined> {
+  const guest =
+    isQueueProxy(bundle.config) && guests > 0
+      ? podAddresses(bundle.config, id, config.network.natPool).guest
+      : undefined;
+  if (guest === undefined && !hasNewParts(bundle.config)) return undefined;
+  const features = await runtimeFeatures(lib, program);
+  const understood = {
+    ociVersionMax: features.ociVersionMax,
+    namespaces: features.linux?.namespaces ?? [],
+  };
+  return deriveConfig(bundle.raw, bundle.dir, understood, guest);
 }
 
 /** The warden removes it with the container (`native/warden/src/runtime/store.rs`). */
