@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { WardenConnection } from "../host/warden.ts";
 import { decodeStateFile } from "../host/warden-decode.ts";
 import type { Context } from "../lifecycle/context.ts";
+import { engineHint } from "../lifecycle/engine/create.ts";
 import { type TaskCall, type TaskHello, type TaskReply, decodeTaskCall } from "../spec/brain.ts";
 import { TripodError } from "../spec/errors.ts";
 import type { Exit, StateFile } from "../spec/protocol.ts";
@@ -394,11 +395,10 @@ const endOf = ({ exitCode, finishedAt }: Exit) => ({
 
 function answerOf(error: unknown): Answer {
   if (error instanceof Refusal) return statusAnswer(error.status, error.message);
-  if (error instanceof TripodError)
-    return statusAnswer(
-      statusOf(error),
-      error.hint === "" ? error.message : `${error.message} (${error.hint})`,
-    );
+  if (error instanceof TripodError) {
+    const hint = engineHint(error.hint);
+    return statusAnswer(statusOf(error), hint === undefined ? error.message : `${error.message} (${hint})`);
+  }
   return statusAnswer("internal", error instanceof Error ? (error.stack ?? error.message) : String(error));
 }
 

@@ -55,10 +55,12 @@ export async function converse(
 const maxMessage = 1000;
 
 /** A remedy as an engine's user can take it: flags of `tripod run` are not theirs. */
-function engineHint(hint: string): string | undefined {
+export function engineHint(hint: string): string | undefined {
   if (hint.includes("policy.allow_emulation"))
     return "policy.allow_emulation = true in the configuration, or name the monitor with the run: the annotation com.urunc.unikernel.hypervisor";
-  return /--(mode|monitor|memory|network)\b|(^|\s)-[mve]\s|\btripod (run|check|explain|images)\b/.test(hint)
+  return /--(mode|monitor|memory|network)\b|(^|\s)-[mve]\s|--entrypoint\b|\btripod (run|check|explain|images)\b/.test(
+    hint,
+  )
     ? undefined
     : hint;
 }
