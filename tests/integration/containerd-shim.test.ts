@@ -7,7 +7,7 @@ import { type TestContext, test } from "node:test";
 import { hasPrograms, makePlace, processesOf } from "../support/engines.ts";
 import { ociArchive } from "../support/oci-archive.ts";
 import { requires } from "../support/requires.ts";
-import { type Outcome, eventually, tree } from "../support/tripod.ts";
+import { type Outcome, eventually, readdirSafe, tree } from "../support/tripod.ts";
 
 async function suite(t: TestContext, programs: string): Promise<void> {
   const place = makePlace(t);
@@ -184,6 +184,29 @@ async function suite(t: TestContext, programs: string): Promise<void> {
       await ctr("task", "rm", id);
       await ok("container", "rm", id);
     }
+  });
+
+  await t.test("kill -9 of a warden takes its own task and no other", async () => {
+    for (const image of ["box", "guest"]) assert.equal((await run(["-d"], image, `w-${image}`)).code, 0);
+    assert.equal((await run(["-d"], "guest", "other")).code, 0);
+    for (const image of ["box", "guest"]) {
+      const [warden] = processesOf(root).filter(({ argv }) => argv.includes(`/tasks/tests/w-${image} `));
+      assert.ok(warden !== undefined);
+      process.kill(warden.pid, "SIGKILL");
+      // containerd forgets a task whose shim it cannot reach.
+      await eventually("the end", async () =>
+        (await statusOf(`w-${image}`)) === "RUNNING" ? undefined : true,
+      );
+      await ctr("task", "rm", "-f", `w-${image}`);
+      await ok("container", "rm", `w-${image}`);
+    }
+    assert.equal(await statusOf("other"), "RUNNING");
+    await ok("task", "kill", "-s", "SIGKILL", "other");
+    await until("other", "STOPPED");
+    await ctr("task", "rm", "other");
+    await ok("container", "rm", "other");
+    assert.deepEqual(readdirSafe(join(root, "run/tasks/tests")), []);
+    assert.deepEqual(readdirSafe(join(root, "run/s")), []);
   });
 
   await t.test("what cannot be had is refused in our words, and nothing stays", async () => {
