@@ -76,6 +76,8 @@ pub struct Session {
     /// The mount namespace that we were started in.
     pub host_mounts: OwnedFd,
     pub cgroup: Option<Cgroup>,
+    /// We end in the sandbox's cgroup, if we are in it: to leave it takes the kernel 10 ms and more, which nobody should wait for. Whoever comes after us removes it.
+    pub stays: bool,
     pub network: Option<Network>,
     pub stage: Option<Stage>,
     /// Hooks whose time comes.
@@ -113,6 +115,7 @@ impl Session {
             host_netns: host_netns.into(),
             host_mounts: host_mounts.into(),
             cgroup: None,
+            stays: false,
             network: None,
             stage: None,
             hooks: Vec::new(),

@@ -28,6 +28,16 @@ pub fn remove(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<()> {
     Ok(())
 }
 
+/// Removes all cgroups beneath a directory, which itself stays.
+pub fn remove_beneath(directory: &Path) -> Result<()> {
+    for child in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_directory(&child.path(), Instant::now() + PATIENCE)?;
+        }
+    }
+    Ok(())
+}
+
 fn remove_directory(directory: &Path, end: Instant) -> Result<()> {
     let mut pause = Duration::from_micros(200);
     loop {

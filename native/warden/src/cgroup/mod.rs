@@ -93,6 +93,22 @@ impl Cgroup {
         Some((self.guest_directory(hierarchy), hierarchy.unified))
     }
 
+    pub fn has_warden(&self) -> bool {
+        self.warden.is_some()
+    }
+
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// Removes what is only the guest's, with all that is in it.
+    pub fn remove_guest(&self) -> Result<()> {
+        for hierarchy in &self.used {
+            kill::remove_beneath(&hierarchy.directory(&self.path))?;
+        }
+        Ok(())
+    }
+
     /// Takes the warden out again, so that the cgroup can be emptied and removed.
     pub fn leave(&mut self) {
         for file in self.warden.take().into_iter().flatten() {

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::cgroup;
 use crate::clock;
+use crate::journal::Begun;
 use crate::protocol::{Answer, Exit, ExitEvent, OnExit, Status};
 use crate::remove;
 use crate::session::Workload;
@@ -126,9 +127,15 @@ impl Server {
     fn conclude(&mut self, exit_code: u8, signal: Option<u8>, oom_killed: bool) {
         self.kill_at = None;
         // What still writes (children of a container's first process) ends with the undoing.
+        self.session.stays = true;
         let undone = self.session.undo();
         if undone.is_ok() {
             let _ = self.journal.clear();
+            // What is left is for whoever deletes the sandbox.
+            if let Some(cgroup) = &self.session.cgroup {
+                let path = cgroup.path().clone();
+                let _ = self.journal.begin(Begun::Cgroup { path });
+            }
         }
         self.undo_failed = undone.is_err();
         self.exit = Some(Exit {
@@ -245,6 +252,7 @@ impl Server {
 
     /// Undoes everything and removes the state directory. What cannot be undone leaves the journal, and us to be asked again.
     pub(super) fn remove(&mut self) -> crate::error::Result<()> {
+        self.session.stays = false;
         self.session.undo()?;
         self.journal.clear()?;
         remove::remove_state(&self.session.dir)?;

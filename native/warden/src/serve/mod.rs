@@ -68,6 +68,8 @@ pub struct Server {
     undo_failed: bool,
     /// The end was written down and told.
     told: bool,
+    /// The task was deleted and is removed once it is shut down.
+    deleted: bool,
     /// Set when the loop is to end: our exit status.
     done: Option<u8>,
     /// Of a warden that containerd talks to.
@@ -216,6 +218,7 @@ fn start(options: &Options) -> Result<Server> {
         kill_at: None,
         undo_failed: false,
         told: false,
+        deleted: false,
         done: None,
         task: None,
     };
@@ -408,6 +411,9 @@ impl Server {
         if task.given_up_at().is_some_and(|at| at <= Instant::now()) {
             self.abandon(0);
         } else if is_done && self.done.is_none() {
+            if self.deleted {
+                let _ = self.remove();
+            }
             self.done = Some(0);
         }
     }

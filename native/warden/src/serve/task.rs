@@ -237,6 +237,10 @@ impl Task {
 
     /// Gives an answer of the daemon's to whoever asked. One to a call that was answered before is dropped.
     pub fn reply(&mut self, line: &ReplyLine) {
+        if line.last {
+            // Another task of this name must not find us.
+            let _ = std::fs::remove_file(&self.options.socket);
+        }
         if let Some(call) = self.calls.remove(&line.reply)
             && let Some(peer) = self.peers.iter_mut().find(|peer| peer.number == call.peer)
             && let Ok(payload) = STANDARD.decode(&line.response)
@@ -305,7 +309,9 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.options.socket);
+        if !self.finished {
+            let _ = std::fs::remove_file(&self.options.socket);
+        }
     }
 }
 

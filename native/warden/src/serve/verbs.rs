@@ -408,13 +408,18 @@ impl Server {
                 self.status.name()
             )));
         }
-        self.remove()?;
-        if self
+        let by_daemon = self
             .task
             .as_ref()
-            .is_some_and(|task| task.daemon == Some(connection))
-        {
-            // The task is gone; its socket is answered until it is shut down.
+            .is_some_and(|task| task.daemon == Some(connection));
+        if by_daemon && self.exit.is_some() {
+            // Nothing of it lives: the rest is removed when containerd has its answers.
+            self.deleted = true;
+        } else {
+            self.remove()?;
+        }
+        if by_daemon {
+            // Its socket is answered until it is shut down.
             self.done = None;
         }
         if let Some(connection) = self.connection(connection) {

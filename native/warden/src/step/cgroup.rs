@@ -35,6 +35,13 @@ pub fn execute(step: &plan::Cgroup, session: &mut Session) -> Result<()> {
 
 pub fn undo(path: &CgroupPath, session: &mut Session) -> Result<()> {
     must_be_ours(path, session)?;
+    if session.stays
+        && let Some(cgroup) = &mut session.cgroup
+        && cgroup.has_warden()
+    {
+        let _ = cgroup.attached();
+        return cgroup.remove_guest();
+    }
     if let Some(mut cgroup) = session.cgroup.take() {
         // A process that is just being moved in must not arrive after the killing.
         let _ = cgroup.attached();
