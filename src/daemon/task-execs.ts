@@ -21,6 +21,8 @@ export interface Exec {
   readonly request: ExecRequest;
   /** Absent: it was not started. */
   pid?: number;
+  /** Its start is under way, or was told. */
+  begun: Promise<unknown>;
   exit?: Exit;
   readonly ended: PromiseWithResolvers<Exit>;
 }
@@ -86,7 +88,7 @@ export class Execs {
 const newExec = (request: ExecRequest): Exec => {
   const ended = Promise.withResolvers<Exit>();
   ended.promise.catch(() => {});
-  return { request, ended };
+  return { request, begun: Promise.resolve(), ended };
 };
 
 export function settle(exec: Exec, exit: Exit): void {

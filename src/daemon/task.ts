@@ -57,6 +57,8 @@ class Task {
   /** The end, once it is known. */
   #exit: Exit | undefined;
   readonly #ended = Promise.withResolvers<Exit>();
+  /** The start is under way, or was told. */
+  #begun: Promise<unknown> = Promise.resolve();
   #deleted = false;
 
   constructor(stream: Duplex, hello: TaskHello, context: Context) {
@@ -91,13 +93,19 @@ class Task {
 
   #onExit(exit: Exit): void {
     if (this.#exit !== undefined) return;
-    void this.#told(exit).then(() => this.#settle(exit));
+    // A task may end before its start was answered.
+    void this.#begun
+      .catch(() => {})
+      .then(() => this.#told(exit))
+      .then(() => this.#settle(exit));
   }
 
   async #onExecExit(name: string, exit: Exit): Promise<void> {
     const exec = this.#execs.get(name);
     if (exec === undefined || exec.exit !== undefined) return;
     const { id } = this.#hello;
+    // A program may end before its start was answered.
+    await exec.begun.catch(() => {});
     const pid = exec.pid ?? 0;
     await this.#publisher.publish("/tasks/exit", { containerId: id, id: name, pid, ...endOf(exit) });
     settle(exec, exit);
@@ -214,8 +222,20 @@ class Task {
     return exec;
   }
 
-  async #startExec(name: string): Promise<number> {
-    const exec = this.#exec(name);
+  async #start(): Promise<number> {
+    const { pid } = this.#created();
+    const { status } = await this.#warden.state();
+    if (status === "stopped") throw new Refusal("failedPrecondition", "the task has ended");
+    // Asked again after it was done, it runs.
+    if (status === "created") await this.#warden.start();
+    if (!this.#created().told.start) {
+      void this.#publisher.publish("/tasks/start", { containerId: this.#hello.id, pid });
+      this.#note({ start: true });
+    }
+    return pid;
+  }
+
+  async #startExec(name: string, exec: Exec): Promise<number> {
     if (exec.pid !== undefined) return exec.pid;
     const { request: said } = exec;
     const { pid } = await this.#warden.exec(
@@ -251,6 +271,7 @@ class Task {
     const { pid = 0, exit } = this.#exec(name);
     if (pid !== 0 && exit === undefined)
       throw new Refusal("failedPrecondition", `process ${name} runs: kill it first`);
+    if (pid !== 0) await this.#warden.forget(name);
     this.#execs.forget(name);
     return { pid, ...(exit === undefined ? { exitStatus: 0 } : endOf(exit)) };
   }
@@ -264,18 +285,15 @@ class Task {
       return { pid: (await this.#create(asked)).pid };
     },
     Start: async ({ execId }) => {
-      if (execId !== "") return { pid: await this.#startExec(execId) };
-      const { pid } = this.#created();
-      const { status } = await this.#warden.state();
-      if (status === "stopped") throw new Refusal("failedPrecondition", "the task has ended");
-      // Asked again after it was done, it runs.
-      if (status === "created") await this.#warden.start();
-      if (!this.#created().told.start) {
-        // Told before an end that comes at once.
-        void this.#publisher.publish("/tasks/start", { containerId: this.#hello.id, pid });
-        this.#note({ start: true });
+      if (execId === "") {
+        const begun = this.#start();
+        this.#begun = begun;
+        return { pid: await begun };
       }
-      return { pid };
+      const exec = this.#exec(execId);
+      const begun = this.#startExec(execId, exec);
+      exec.begun = begun;
+      return { pid: await begun };
     },
     State: async ({ execId }) => {
       if (execId !== "") return this.#stateOfExec(execId);

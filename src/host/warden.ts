@@ -127,6 +127,10 @@ export class WardenConnection {
   exec(name: string, process: Base64, stdio: Stdio): Promise<Launched> {
     return this.#ask({ op: "exec", name, process, stdio }, "executing a program", decodeLaunched);
   }
+  /** A program that was executed besides and has ended is forgotten. */
+  forget(name: string): Promise<unknown> {
+    return this.#ask({ op: "forget", name }, "forgetting a program", (value) => value);
+  }
   /** Default deadline: the plan's. */
   stop(timeoutMs?: number): Promise<Exit> {
     const request: Request = timeoutMs === undefined ? { op: "stop" } : { op: "stop", timeoutMs };

@@ -33,6 +33,8 @@ export type Request =
   | { readonly op: "signal"; readonly signal: number; readonly exec?: string }
   /** Executes another program in a container. `process`: as the runtime specification has it, JSON. Answer: `Launched`; its end is an event. */
   | { readonly op: "exec"; readonly name: string; readonly process: Base64; readonly stdio: Stdio }
+  /** Of a program that was executed besides and has ended: its name may be used again. Answer: `{}`. */
+  | { readonly op: "forget"; readonly name: string }
   /** Asks the workload to stop by its means, kills it after `timeoutMs` (default: the plan's). Answered when it is gone. Answer: `Exit`. */
   | { readonly op: "stop"; readonly timeoutMs?: number }
   /** Answered when the workload has ended. Answer: `Exit`. */

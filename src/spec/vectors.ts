@@ -347,6 +347,7 @@ export const protocol = {
     { id: 5, op: "signal", signal: 64 },
     { id: 5, op: "signal", signal: 9, exec: "one" },
     { id: 5, op: "exec", name: "one", process: base64('{"args":["a"]}'), stdio: quiet },
+    { id: 5, op: "forget", name: "one" },
     { id: 6, op: "stop" },
     { id: 7, op: "stop", timeoutMs: 0 },
     { id: 8, op: "wait" },

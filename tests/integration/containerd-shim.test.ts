@@ -114,8 +114,13 @@ async function suite(t: TestContext, programs: string): Promise<void> {
         assert.equal(await statusOf(image), "PAUSED");
         await ok("task", "resume", image);
         const exec = await ctr("task", "exec", "--exec-id", "one", image, "sh", "-c", "echo here; exit 3");
-        if (image === "box") assert.deepEqual([exec.stdout, exec.code], ["here\n", 3], exec.stderr);
-        else {
+        if (image === "box") {
+          assert.deepEqual([exec.stdout, exec.code], ["here\n", 3], exec.stderr);
+          const missing = await ctr("task", "exec", "--exec-id", "one", image, "/no/such");
+          assert.match(missing.stderr, /no such file/);
+          const again = await ctr("task", "exec", "--exec-id", "one", image, "echo", "again");
+          assert.equal(again.stdout, "again\n", again.stderr);
+        } else {
           assert.notEqual(exec.code, 0);
           assert.match(exec.stderr, /is a unikernel, which has no processes/);
         }

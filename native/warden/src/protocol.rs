@@ -49,6 +49,9 @@ pub enum Request {
         #[serde(skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
+    Forget {
+        name: String,
+    },
     Wait,
     State,
     Resize {

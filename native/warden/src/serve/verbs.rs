@@ -33,7 +33,7 @@ fn is_allowed(request: &Request, status: Status) -> bool {
         Request::Resize { .. } => &[Created, Running, Paused],
         Request::Pause => &[Running],
         Request::Resume => &[Paused],
-        Request::Wait | Request::State | Request::Delete { .. } => {
+        Request::Wait | Request::State | Request::Forget { .. } | Request::Delete { .. } => {
             &[Creating, Created, Running, Paused, Stopped]
         }
     };
@@ -113,6 +113,12 @@ impl Server {
                 Ok(None)
             }
             Request::State => Ok(Some(Answer::State(self.state()))),
+            Request::Forget { name } => {
+                if self.session.execs.get(&name).is_some_and(|exec| exec.told) {
+                    self.session.execs.remove(&name);
+                }
+                Ok(Some(Answer::Done {}))
+            }
             Request::Resize { rows, cols, exec } => {
                 let streams = match &exec {
                     Some(name) => &self.exec(name)?.streams,
