@@ -15,8 +15,10 @@ import { decodeTaskHello } from "../spec/brain.ts";
 import { TripodError } from "../spec/errors.ts";
 import { attendTask } from "./task.ts";
 
-/** Conversations at once; more wait in the kernel's queue. */
-const maxConversations = 256;
+/** Connections at once, of which every task has one as long as it lives. */
+const maxConnections = 65_536;
+/** How long a caller may say nothing. */
+const silenceMs = 10_000;
 /** How long conversations that go on may take once the daemon is to end. */
 const drainMs = 10_000;
 
@@ -53,7 +55,7 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
     stream.on("error", () => stream.destroy());
     void attend(stream, context, tasks).then(() => stream.end());
   });
-  server.maxConnections = maxConversations;
+  server.maxConnections = maxConnections;
   await listen(server, socket, run);
   const idle = (ms: number): Promise<void> =>
     new Promise((resolve) => {
@@ -89,7 +91,8 @@ export async function startDaemon(open: () => Promise<Context>): Promise<Daemon>
 /** A runtime's one conversation, or a task's for as long as it lives. */
 async function attend(stream: Socket, context: Context, tasks: Set<Socket>): Promise<void> {
   try {
-    const line = await firstLine(stream);
+    const silent = setTimeout(() => stream.destroy(), silenceMs);
+    const line = await firstLine(stream).finally(() => clearTimeout(silent));
     const hello = decodeTaskHello(line);
     if (hello === undefined) await converse(stream, context, { line });
     else {

@@ -23,6 +23,7 @@ export interface Exec {
   pid?: number;
   /** Its start is under way, or was told. */
   begun: Promise<unknown>;
+  starting?: Promise<number> | undefined;
   exit?: Exit;
   readonly ended: PromiseWithResolvers<Exit>;
 }

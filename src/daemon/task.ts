@@ -5,6 +5,7 @@
  */
 
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { WardenConnection } from "../host/warden.ts";
 import { decodeStateFile } from "../host/warden-decode.ts";
 import type { Context } from "../lifecycle/context.ts";
@@ -23,6 +24,9 @@ import { createTask, stdioOf } from "./task-plan.ts";
 import { cgroupsOf, metricsOf } from "./task-stats.ts";
 import { updateTask } from "./task-update.ts";
 import { type TaskRecord, readTaskRecord, writeTaskRecord } from "./task-record.ts";
+
+/** How long who waits for an end waits for its event. */
+const eventPatienceMs = 3000;
 
 /** Serves the calls of one warden until its connection ends. */
 export async function attendTask(stream: Duplex, hello: TaskHello, context: Context): Promise<void> {
@@ -59,6 +63,7 @@ class Task {
   readonly #ended = Promise.withResolvers<Exit>();
   /** The start is under way, or was told. */
   #begun: Promise<unknown> = Promise.resolve();
+  #starting: Promise<number> | undefined;
   #deleted = false;
 
   constructor(stream: Duplex, hello: TaskHello, context: Context) {
@@ -86,18 +91,14 @@ class Task {
     return this.#warden.closed();
   }
 
-  #settle(exit: Exit): void {
-    this.#exit = exit;
-    this.#ended.resolve(exit);
-  }
-
   #onExit(exit: Exit): void {
     if (this.#exit !== undefined) return;
-    // A task may end before its start was answered.
-    void this.#begun
-      .catch(() => {})
-      .then(() => this.#told(exit))
-      .then(() => this.#settle(exit));
+    this.#exit = exit;
+    // A task may end before its start was answered; a containerd that hears no events is not waited for.
+    const told = this.#begun.catch(() => {}).then(() => this.#told(exit));
+    void Promise.race([told, sleep(eventPatienceMs, undefined, { ref: false })]).then(() =>
+      this.#ended.resolve(exit),
+    );
   }
 
   async #onExecExit(name: string, exit: Exit): Promise<void> {
@@ -151,7 +152,7 @@ class Task {
       if (!(taskServices as readonly string[]).includes(service) || !isMethod(method))
         throw notHere(`${service}/${method} is not known`);
       const answer = await this.#call(method, payload);
-      return { answer: { payload: answer }, last: method === "Shutdown" && this.#mayEnd(payload) };
+      return { answer: { payload: answer }, last: method === "Shutdown" && this.#mayEnd() };
     } catch (error) {
       return { answer: answerOf(error), last: false };
     }
@@ -160,13 +161,15 @@ class Task {
   async #call<M extends TaskMethod>(method: M, payload: Uint8Array): Promise<Uint8Array> {
     const { request: asked, response: answered } = taskMethods[method];
     const handler = this.#handlers[method] as (asked: unknown) => Promise<MessageInput<typeof answered>>;
-    return encodeMessage(answered, await handler(decodeMessage(asked, payload)));
+    const message = decodeMessage(asked, payload);
+    if (message.id !== this.#hello.id)
+      throw new Refusal("notFound", `this shim is of ${this.#hello.id}, not of ${message.id}`);
+    return encodeMessage(answered, await handler(message));
   }
 
-  /** A task that is still there is not shut down, unless at once. */
-  #mayEnd(payload: Uint8Array): boolean {
-    const { now } = decodeMessage(taskMethods.Shutdown.request, payload);
-    return now || this.#deleted || this.#record === undefined;
+  /** A task that is still there is not shut down, as by runc's shim: not even at once. */
+  #mayEnd(): boolean {
+    return this.#deleted || this.#record === undefined;
   }
 
   /** A process of ours stands for a guest, which has none. */
@@ -198,8 +201,9 @@ class Task {
           this.#record = { version: 1, ...decided, pid: 0, bundle, stdin, stdout, stderr, terminal, told };
           writeTaskRecord(hello.stateDir, this.#record);
         },
-      }).catch((error: unknown) => {
+      }).catch(async (error: unknown) => {
         this.#record = undefined;
+        await this.#warden.undo().catch(() => {});
         throw error;
       });
     }
@@ -209,9 +213,11 @@ class Task {
     const pid = record.mode === "container" ? state.pid : state.warden.pid;
     this.#record = { ...record, pid };
     const io = { stdin, stdout, stderr, terminal };
-    await this.#publisher.publish("/tasks/create", { containerId: hello.id, bundle, rootfs, io, pid });
-    this.#note({ create: true });
-    return this.#created();
+    writeTaskRecord(hello.stateDir, this.#record);
+    void this.#publisher
+      .publish("/tasks/create", { containerId: hello.id, bundle, rootfs, io, pid })
+      .then(() => this.#note({ create: true }));
+    return this.#record;
   }
 
   #exec(name: string): Exec {
@@ -278,22 +284,20 @@ class Task {
 
   readonly #handlers: Handlers = {
     Create: async (asked) => {
-      const { id } = this.#hello;
-      if (asked.id !== id) throw new Refusal("invalidArgument", `this shim is of ${id}, not of ${asked.id}`);
-      if (this.#deleted) throw new Refusal("failedPrecondition", `task ${id} was deleted`);
+      if (this.#deleted) throw new Refusal("failedPrecondition", `task ${asked.id} was deleted`);
       if (asked.checkpoint !== "") throw notHere("tasks are not restored from checkpoints");
       return { pid: (await this.#create(asked)).pid };
     },
     Start: async ({ execId }) => {
       if (execId === "") {
-        const begun = this.#start();
-        this.#begun = begun;
-        return { pid: await begun };
+        this.#starting ??= this.#start().finally(() => (this.#starting = undefined));
+        this.#begun = this.#starting;
+        return { pid: await this.#starting };
       }
       const exec = this.#exec(execId);
-      const begun = this.#startExec(execId, exec);
-      exec.begun = begun;
-      return { pid: await begun };
+      exec.starting ??= this.#startExec(execId, exec).finally(() => (exec.starting = undefined));
+      exec.begun = exec.starting;
+      return { pid: await exec.starting };
     },
     State: async ({ execId }) => {
       if (execId !== "") return this.#stateOfExec(execId);
@@ -309,6 +313,8 @@ class Task {
       this.#created();
       if (this.#exit !== undefined || exec?.exit !== undefined)
         throw new Refusal("notFound", "process already finished");
+      if (signal < 1 || signal > 64)
+        throw new Refusal("invalidArgument", `signal ${signal} is not one of 1 to 64`);
       if (exec !== undefined && exec.pid === undefined)
         throw new Refusal("failedPrecondition", `process ${execId} was not started`);
       await this.#warden.signal(signal, exec === undefined ? undefined : execId);
@@ -330,7 +336,7 @@ class Task {
       await this.#warden.delete(true);
       this.#deleted = true;
       const ended = this.#exit === undefined ? { exitStatus: 0 } : endOf(this.#exit);
-      await this.#publisher.publish("/tasks/delete", { containerId: this.#hello.id, pid, id: "", ...ended });
+      void this.#publisher.publish("/tasks/delete", { containerId: this.#hello.id, pid, id: "", ...ended });
       return { pid, ...ended };
     },
     Pids: async () => ({

@@ -58,7 +58,7 @@ const maxMessage = 1000;
 export function engineHint(hint: string): string | undefined {
   if (hint.includes("policy.allow_emulation"))
     return "policy.allow_emulation = true in the configuration, or name the monitor with the run: the annotation com.urunc.unikernel.hypervisor";
-  return /--(mode|monitor|memory|network)\b|(^|\s)-[mve]\s|--entrypoint\b|\btripod (run|check|explain|images)\b/.test(
+  return /--(mode|monitor|memory|network)\b|(^|\s)-[mve]\s|--entrypoint\b|\btripod (run|check|explain|images|ps|COMMAND)\b/.test(
     hint,
   )
     ? undefined

@@ -18,6 +18,9 @@ const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// Our exit status where the workload never ran, as runc's first process has it.
 const START_FAILED: u8 = 1;
 
+/// How long a task's last output may take to be passed on: a reader that has stopped must not hide the end.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
 /// How long a monitor may go on without a helper of its.
 const WITHOUT_HELPER: Duration = Duration::from_secs(2);
 
@@ -79,11 +82,17 @@ impl Server {
         true
     }
 
+    /// The last output of a task is waited for no longer.
+    fn is_late(&self) -> bool {
+        self.drain_until.is_some_and(|until| until <= Instant::now())
+    }
+
     /// Tells the ends of programs that were executed besides, each once its output is passed on.
     pub(super) fn tell_execs(&mut self) {
+        let is_late = self.is_late();
         for (name, exec) in &mut self.session.execs {
             let Some(exit) = &exec.exit else { continue };
-            if exec.told || !exec.streams.as_mut().is_none_or(crate::stdio::Streams::drain) {
+            if exec.told || !(is_late || exec.streams.as_mut().is_none_or(crate::stdio::Streams::drain)) {
                 continue;
             }
             exec.told = true;
@@ -128,6 +137,7 @@ impl Server {
         self.kill_at = None;
         // What still writes (children of a container's first process) ends with the undoing.
         self.session.stays = true;
+        self.drain_until = self.task.is_some().then(|| Instant::now() + LAST_OUTPUT);
         let undone = self.session.undo();
         if undone.is_ok() {
             let _ = self.journal.clear();
@@ -176,16 +186,14 @@ impl Server {
     /// Once the workload has ended and its output is passed on: tell everyone, and end.
     pub(super) fn finish_if_drained(&mut self) {
         let Some(exit) = self.exit.clone() else { return };
+        let is_late = self.is_late();
         let is_alone = self.session.execs.values().all(|exec| exec.told);
-        if self.done.is_some()
-            || self.told
-            || !is_alone
-            || !self
-                .session
-                .streams
-                .as_mut()
-                .is_none_or(|streams| streams.drain())
-        {
+        let is_drained = self
+            .session
+            .streams
+            .as_mut()
+            .is_none_or(|streams| streams.drain());
+        if self.done.is_some() || self.told || !(is_late || (is_alone && is_drained)) {
             return;
         }
         self.status = Status::Stopped;

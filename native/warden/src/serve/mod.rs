@@ -68,6 +68,8 @@ pub struct Server {
     undo_failed: bool,
     /// The end was written down and told.
     told: bool,
+    /// A task's last output is passed on until then.
+    drain_until: Option<Instant>,
     /// The task was deleted and is removed once it is shut down.
     deleted: bool,
     /// Set when the loop is to end: our exit status.
@@ -219,6 +221,7 @@ fn start(options: &Options) -> Result<Server> {
         undo_failed: false,
         told: false,
         deleted: false,
+        drain_until: None,
         done: None,
         task: None,
     };
@@ -312,7 +315,11 @@ impl Server {
         }
         let retry_at = self.task.as_ref().and_then(|task| task.retry_at);
         let given_up_at = self.task.as_ref().and_then(Task::given_up_at);
-        let next = [self.kill_at, retry_at, given_up_at].into_iter().flatten().min();
+        let drain_until = self.drain_until.filter(|_| !self.told);
+        let next = [self.kill_at, retry_at, given_up_at, drain_until]
+            .into_iter()
+            .flatten()
+            .min();
         let timeout = next.map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             Timespec {
@@ -411,7 +418,8 @@ impl Server {
         if task.given_up_at().is_some_and(|at| at <= Instant::now()) {
             self.abandon(0);
         } else if is_done && self.done.is_none() {
-            if self.deleted {
+            // A task that was never made has nothing to be deleted.
+            if self.deleted || self.status == Status::Creating {
                 let _ = self.remove();
             }
             self.done = Some(0);

@@ -35,12 +35,15 @@ impl Invocation {
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let Some(option) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+                if matches!(action, Some(Action::Start | Action::Delete)) {
+                    return Err(format!("{word:?} is one word too many"));
+                }
                 action = Some(match word.as_str() {
                     "start" => Action::Start,
                     "delete" => Action::Delete,
                     other => return Err(format!("{other:?} is neither start nor delete")),
                 });
-                break;
+                continue;
             };
             let (name, inline) = match option.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_string())),
@@ -72,6 +75,12 @@ impl Invocation {
             address: address.unwrap_or_default(),
             bundle,
         };
+        if action == Action::Start && !invocation.address.starts_with('/') {
+            return Err(format!(
+                "-address: {:?} is no path of containerd's socket",
+                invocation.address
+            ));
+        }
         if matches!(action, Action::Start | Action::Delete) {
             for (name, text) in [("namespace", &invocation.namespace), ("id", &invocation.id)] {
                 if !is_identifier(text) {
@@ -112,11 +121,12 @@ mod tests {
     #[test]
     fn names_that_are_no_part_of_a_path_are_refused() {
         for id in ["..", "a/b", "", ".hidden", "a b", &"x".repeat(129)] {
-            assert!(
-                parse(&format!("-namespace default -id {id} start")).is_err(),
-                "{id}"
-            );
+            let line = format!("-namespace default -address /c.sock -id {id} start");
+            assert!(parse(&line).is_err(), "{id}");
         }
+        assert!(parse("-namespace default -address /c.sock -id a start").is_ok());
+        assert!(parse("-namespace default -address /c.sock -id a start more").is_err());
+        assert!(parse("-namespace default -id a start").is_err(), "no address");
         assert!(parse("-namespace ../x -id a start").is_err());
         assert!(parse("-id a start").is_err());
         assert!(parse("-nonsense start").is_err());
