@@ -136,7 +136,8 @@ impl Server {
     fn conclude(&mut self, exit_code: u8, signal: Option<u8>, oom_killed: bool) {
         self.kill_at = None;
         // What still writes (children of a container's first process) ends with the undoing.
-        self.session.stays = true;
+        // Of a task, all that containerd waits for is over long before its last answer.
+        self.session.stays = self.task.is_some();
         self.drain_until = self.task.is_some().then(|| Instant::now() + LAST_OUTPUT);
         let undone = self.session.undo();
         if undone.is_ok() {
